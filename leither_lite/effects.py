@@ -1,0 +1,40 @@
+"""What a turn of the node asks of the world, in the order in which it is performed: writes, sends, replies, notes.
+
+Never performs anything. A write is on disk before any send, reply or note of the same turn leaves the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from leither_lite.errors import LocalError
+
+Write = tuple[bytes, bytes | None]
+"""A key of the store and its new value, or None to delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the event that carried `token`: a JSON-able value, or the caller's error."""
+
+    token: int
+    value: dict[str, Any] | LocalError
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened, for people and programs that watch: kind "pulse", "transfer", "tick" or "checkpoint"."""
+
+    kind: str
+    value: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Effects:
+    """Everything that one turn wants done."""
+
+    writes: list[Write] = field(default_factory=list)
+    sends: list[tuple[bytes, bytes]] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
