@@ -1,0 +1,1 @@
+"""The ledger tree: nodes, the sparse Merkle sum tree, proofs."""

@@ -1,0 +1,1 @@
+"""Slow, obvious, independent models of what the package does fast."""
