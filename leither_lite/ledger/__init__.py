@@ -1,0 +1,1 @@
+"""Accounts, operations and bodies of a level-1 group."""

@@ -1,0 +1,109 @@
+"""Keys of the store: one byte that names the table, then big-endian fields, so that order is by number and by pulse.
+
+Decides only how keys look (docs/store.md). Everything lies in one table of the database, which costs fewest page
+writes.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+_U64: Final = Struct(">Q")
+_ROW: Final = Struct(">QB")
+_SEGMENT: Final = Struct(">QBH")
+PULSE_MAX: Final = 2**64 - 1
+
+# What is kept of a pulse lies side by side, so that a seal adds to the end of the table and touches few pages.
+_SEALED: Final = 0
+_CHANGES: Final = 1
+_SNAPSHOT: Final = 2
+_SEGMENTS: Final = 3
+
+
+def sealed(pulse: int) -> bytes:
+    """Header, seal and the parts of the group at `pulse`."""
+    return b"p" + _ROW.pack(pulse, _SEALED)
+
+
+def changes(pulse: int) -> bytes:
+    """The entries of the accounts that `pulse` has changed, as a page."""
+    return b"p" + _ROW.pack(pulse, _CHANGES)
+
+
+def snapshot(pulse: int) -> bytes:
+    """The whole page as of `pulse`."""
+    return b"p" + _ROW.pack(pulse, _SNAPSHOT)
+
+
+def segment(pulse: int, index: int) -> bytes:
+    """A segment of the body of `pulse`."""
+    return b"p" + _SEGMENT.pack(pulse, _SEGMENTS, index)
+
+
+def segments(pulse: int) -> tuple[bytes, bytes]:
+    """The range of all segments of the body of `pulse`."""
+    return b"p" + _ROW.pack(pulse, _SEGMENTS), b"p" + _ROW.pack(pulse, _SEGMENTS + 1)
+
+
+def pulses(first: int, end: int) -> tuple[bytes, bytes]:
+    """The range of all that is kept of the pulses from `first` to `end` - 1."""
+    return b"p" + _U64.pack(first), b"p" + _U64.pack(end)
+
+
+PULSES: Final = (b"p", b"q")
+
+
+def invite(invite_id: bytes) -> bytes:
+    """A used invite: the pulse in which it was used."""
+    return b"i" + invite_id
+
+
+INVITES: Final = (b"i", b"j")
+
+
+def queued(sequence: int) -> bytes:
+    """An accepted operation that waits for its seal."""
+    return b"q" + _U64.pack(sequence)
+
+
+QUEUED: Final = (b"q", b"r")
+
+
+def transfer(sequence: int) -> bytes:
+    """A transfer of an account of this node that has been sealed."""
+    return b"t" + _U64.pack(sequence)
+
+
+TRANSFERS: Final = (b"t", b"u")
+
+
+def paid(payer: bytes, invoice_digest: bytes) -> bytes:
+    """A fixed invoice that this node's account has paid: the transfer's sequence number."""
+    return b"f" + payer + invoice_digest
+
+
+def idempotency(digest: bytes) -> bytes:
+    """An idempotency key that was used: the transfer's sequence number and the digest of what was asked."""
+    return b"k" + digest
+
+
+def application(account_id: bytes) -> bytes:
+    """An application that waits for a supervisor."""
+    return b"n" + account_id
+
+
+APPLICATIONS: Final = (b"n", b"o")
+
+
+def sequence_of(key: bytes) -> int:
+    """The number in a key of `queued` or `transfer`, or the pulse in a key of a pulse."""
+    number: int = _U64.unpack_from(key, 1)[0]
+    return number
+
+
+SCHEMA: Final = b"mschema"
+CHARTER: Final = b"mcharter"
+CHECKPOINT: Final = b"mcheckpoint"
+PLACE: Final = b"mplace"
+WALLET: Final = b"mwallet"
