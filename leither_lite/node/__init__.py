@@ -1,0 +1,1 @@
+"""The node: everything of it that needs no socket, no file, no clock and no randomness."""

@@ -1,0 +1,151 @@
+"""What the node shows of itself: accounts, transfers, proofs, its page (docs/api.md). Reads only, changes nothing.
+
+Decides who may see what: an account's record is for its owner and for the bookkeepers of its group.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from leither_lite.errors import Halt, LocalError
+from leither_lite.ledger import group as ledger
+from leither_lite.ledger.group import Group, SealedPulse
+from leither_lite.ledger.records import Role, encode_page
+from leither_lite.node.turn import Node
+from leither_lite.node.wallet import kept_application
+from leither_lite.store import keys
+from leither_lite.tree.node import record_digest
+from leither_lite.tree.proof import Absence, BranchStep, GroupStep, OtherLeaf, Path, Proof, SealedRoot
+
+ROLE_NAMES: Final = {role: role.name.lower() for role in Role}
+TRANSFERS_LIMIT_MAX: Final = 500
+
+
+class View:
+    """Reads of one node, as of its last performed turn. Holds the group of one pulse at a time."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._loaded: Group | None = None
+
+    @property
+    def is_bookkeeper(self) -> bool:
+        """True if this node is on the roster of its group."""
+        return self._node.wallet.node_key.public in self._node.group.roster_keys
+
+    @property
+    def role(self) -> str:
+        """What the node does in its group: chief, backup or member."""
+        keys_ = self._node.group.roster_keys
+        own = self._node.wallet.node_key.public
+        if own not in keys_:
+            return "member"
+        return "chief" if keys_[0] == own else "backup"
+
+    def _may_see(self, account: bytes) -> None:
+        if account not in self._node.wallet.keys and account != self._node.network and not self.is_bookkeeper:
+            raise LocalError("not_permitted", "an account is shown to its owner and its group's bookkeepers only")
+
+    def account(self, account: bytes | None) -> dict[str, Any]:
+        """An account as of the newest sealed pulse. Raises LocalError: not_permitted, unknown_account."""
+        account = self._node.wallet.node_key.account if account is None else account
+        self._may_see(account)
+        entry = self._node.books.entry(account)
+        if entry is None:
+            return self._unsealed_account(account)
+        record = entry.record
+        return {
+            "account": account.hex(),
+            "balance": record.balance,
+            "frozen": record.frozen,
+            "sent": record.sent,
+            "role": ROLE_NAMES[Role(record.role)],
+            "pulse": entry.pulse,
+        }
+
+    def _unsealed_account(self, account: bytes) -> dict[str, Any]:
+        """An account of ours whose admission waits for its seal: nothing in it is final yet."""
+        if account not in self._node.wallet.keys or account not in self._node.group.entries:
+            raise LocalError("unknown_account", "there is no such account in this group")
+        return {"account": account.hex(), "balance": 0, "frozen": 0, "sent": 0, "role": "applied", "pulse": None}
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """The accounts whose keys this node holds."""
+        return [self.account(account) for account in self._node.wallet.keys if account in self._node.group.entries]
+
+    def applications(self) -> list[dict[str, Any]]:
+        """Applications that wait for a supervisor."""
+        found = []
+        for key, content in self._node.reader.scan(*keys.APPLICATIONS):
+            application = kept_application(content)
+            found.append({"id": key[1:].hex(), "public_key": application.applicant_key.hex(), "memo": application.memo})
+        return found
+
+    def transfer(self, name: str) -> dict[str, Any]:
+        """A transfer by its id. Raises LocalError("unknown_transfer")."""
+        sequence, transfer = self._node.wallet.transfer_named(name)
+        return transfer.to_json(sequence)
+
+    def transfers(self, before: str | None, limit: int) -> list[dict[str, Any]]:
+        """At most `limit` transfers older than the one with the id `before`, newest first."""
+        if not 1 <= limit <= TRANSFERS_LIMIT_MAX:
+            raise LocalError("bad_limit", f"limit is a whole number from 1 to {TRANSFERS_LIMIT_MAX}")
+        number = None if before is None else self._node.wallet.transfer_named(before)[0]
+        return [transfer.to_json(sequence) for sequence, transfer in self._node.wallet.newest(number, limit)]
+
+    def summary(self) -> bytes:
+        """The root group's page as of the newest sealed pulse: CBOR, at most 10,240 bytes."""
+        if not self.is_bookkeeper:
+            raise LocalError("not_permitted", "the page of a level-1 root group is for its bookkeepers")
+        entries = self._group(None).entries
+        return encode_page((account, entry.pulse, entry.record.encode()) for account, entry in entries.items())
+
+    def _group(self, pulse: int | None) -> Group:
+        """The group as of a pulse that is in the store, the newest by default: a commit may be under way behind it.
+
+        Raises LocalError("unknown_pulse"), Halt("store_corrupt").
+        """
+        node = self._node
+        newest = ledger.last_pulse(node.reader)
+        pulse = newest if pulse is None else pulse
+        if self._loaded is not None and self._loaded.header.pulse == pulse:
+            return self._loaded
+        oldest = ledger.first_pulse(node.reader)
+        if not oldest <= pulse <= newest:
+            raise LocalError("unknown_pulse", f"pulses {oldest} to {newest} can be proved here")
+        self._loaded = None
+        self._loaded = ledger.load(node.reader, node.network, node.group.supply, pulse)
+        return self._loaded
+
+    def proof(self, account: bytes, pulse: int | None) -> Proof | Absence:
+        """That an account has, or has not, been in the ledger at a retained pulse, the newest by default.
+
+        Raises LocalError: not_permitted, unknown_pulse.
+        """
+        self._may_see(account)
+        group = self._group(pulse)
+        sealed, header = group.sealed, group.header
+        group_step = GroupStep(header.level, header.bits, header.prefix, header.pulse, sealed.meta)
+        root = self._root(sealed)
+        found = group.tree.path(account)
+        if found is None:
+            raise Halt("store_corrupt", f"no account is in the ledger at pulse {header.pulse}")
+        path: Path = (*(BranchStep(depth, sibling) for depth, sibling in found.steps), group_step)
+        entry = group.entries[found.account]
+        record = entry.record.encode()
+        if found.account == account:
+            return Proof(account, record, entry.pulse, path, root)
+        if not self.is_bookkeeper:
+            raise LocalError("not_permitted", "an absence shows sums of others; it is for the group's bookkeepers")
+        amount = entry.record.balance + entry.record.frozen
+        return Absence(account, OtherLeaf(found.account, entry.pulse, amount, record_digest(record)), path, root)
+
+    def _root(self, sealed: SealedPulse) -> SealedRoot:
+        """The header with its seal, from the newest checkpoint that is not younger, if there is one."""
+        checkpoint = self._node.checkpoint
+        pulse = sealed.header.pulse
+        if checkpoint is None or checkpoint.pulse > pulse:
+            return SealedRoot(sealed.header_bytes, sealed.signatures)
+        if checkpoint.pulse == pulse:
+            return SealedRoot(sealed.header_bytes, (), (), checkpoint)
+        return SealedRoot(sealed.header_bytes, sealed.signatures, (), checkpoint)
