@@ -1,0 +1,151 @@
+"""Starting and stopping a node: lock, settings, keys, store, loop, API, signals (docs/cli.md, `run`).
+
+Decides in which order things come up, and with which exit code the process ends. Says on the first lines where the
+API and its token are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from leither_lite.board import Board
+from leither_lite.edge import keyfile, lean, lmdb, machine
+from leither_lite.edge.client import format_address
+from leither_lite.edge.files import API_ADDRESS, LOCK, PUBLIC_MODE, replace
+from leither_lite.edge.lmdb import Store
+from leither_lite.edge.loop import Service
+from leither_lite.edge.pages import check_file
+from leither_lite.errors import LocalError
+from leither_lite.node.turn import read_start
+from leither_lite.node.wallet import Keyring
+
+SETTINGS: Final = "settings.toml"
+SETTINGS_BYTES_MAX: Final = 64 * 1024
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a data folder for this process alone. Raises LocalError: folder_in_use, folder_read_only, no_folder."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise LocalError("no_folder", f"there is no folder {folder}") from None
+    except OSError as error:
+        raise LocalError("folder_read_only", f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LocalError("folder_in_use", f"another process uses {folder}: stop it first") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def read_board(folder: Path) -> Board:
+    """The board's settings, from settings.toml where there is one. Raises LocalError("bad_setting")."""
+    path = folder / SETTINGS
+    try:
+        with path.open("rb") as file:
+            content = file.read(SETTINGS_BYTES_MAX + 1)
+        if len(content) > SETTINGS_BYTES_MAX:
+            raise LocalError("bad_setting", f"{path} is too large")
+        return Board.from_settings(tomllib.loads(content.decode()))
+    except FileNotFoundError:
+        return Board()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise LocalError("bad_setting", f"{path}: {error}") from error
+
+
+def open_store(folder: Path, board: Board) -> Store:
+    """The folder's store, after a child process has read its newest state without harm. Raises Halt."""
+    path = folder / lmdb.FILE
+    check_file(path)
+    lmdb.probe(path, board.map_bytes, read_start)
+    return Store.open(path, board.map_bytes)
+
+
+def run(folder: Path, listen: tuple[str, int] | None, api: tuple[str, int], restored: bool) -> int:
+    """Run the node in a data folder until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises LocalError or Halt for what is wrong before the node is up. `listen` is kept for peers.
+    """
+    with lock_folder(folder):
+        board = read_board(folder)
+        keyring = Keyring(
+            keyfile.load(folder / keyfile.NODE_KEY), keyfile.load_optional(folder / keyfile.ORGANIZATION_KEY)
+        )
+        token = keyfile.load_token(folder / keyfile.API_TOKEN)
+        store = open_store(folder, board)
+        try:
+            place = machine.place(store.path)
+            import uvloop
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_serve(folder, store, keyring, board, token, restored, place, api))
+        finally:
+            store.close()
+
+
+async def _serve(
+    folder: Path,
+    store: Store,
+    keyring: Keyring,
+    board: Board,
+    token: str,
+    restored: bool,
+    place: bytes,
+    api: tuple[str, int],
+) -> int:
+    lean.import_server()
+    from leither_lite.edge.api import serve
+
+    service = Service(folder, store, keyring, board, token, restored, place)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    running = loop.create_task(service.run())
+    try:
+        site = await serve(service, *api)
+    except OSError as error:
+        service.stop()
+        await running
+        raise LocalError("api_address", f"the API cannot listen on {api[0]}:{api[1]}: {error.strerror}") from error
+    address = format_address(api[0], site.port)
+    try:
+        _tell_address(folder, address)
+        status = service.status()
+        _say(f"organization {status['organization']} ({status['name']}), pulse {status['pulse']}")
+        _say(f"account      {status['account']} ({status['role']})")
+        _say(f"API          http://{address}/v1/status")
+        _say(f"token        {(folder / keyfile.API_TOKEN).resolve()}")
+        await running
+    finally:
+        with suppress(OSError):
+            (folder / API_ADDRESS).unlink()
+        await site.close()
+    if service.fatal is not None:
+        raise service.fatal
+    _say("stopped")
+    return 0
+
+
+def _tell_address(folder: Path, address: str) -> None:
+    """Write where the API is. On a full disk a node runs all the same: it can be read, and says what is wrong."""
+    try:
+        replace(folder / API_ADDRESS, f"{address}\n".encode(), PUBLIC_MODE)
+    except OSError as error:
+        _say(f"{folder / API_ADDRESS} cannot be written ({error.strerror}): commands need --api {address}")
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # whoever reads stdout may have gone: a node runs on
+        print(f"leither-lite: {line}", flush=True)

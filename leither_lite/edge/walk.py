@@ -1,0 +1,262 @@
+"""A walk through a whole store: does every retained pulse follow from the one before it? (docs/store.md)
+
+Decides what is wrong with a store, by the ledger's own rules, and goes on to the next table when one is damaged. Never
+writes, never repairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from struct import error as StructError
+from typing import Final, Literal
+
+from leither_lite.errors import Halt, RemoteError
+from leither_lite.header import (
+    Checkpoint,
+    body_digest,
+    check_seal,
+    decode_roster,
+    header_digest,
+    segment_digest,
+)
+from leither_lite.ledger import group as ledger
+from leither_lite.ledger.body import execute_again
+from leither_lite.ledger.group import SealedPulse
+from leither_lite.ledger.operations import decode as decode_operation
+from leither_lite.ledger.records import Entry, decode_page
+from leither_lite.limits import DIGEST_BYTES, ID_BYTES
+from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
+from leither_lite.organization import SignedCharter
+from leither_lite.store import keys
+from leither_lite.store.reader import Reader
+from leither_lite.tree import node
+from leither_lite.tree.tree import SumTree
+
+RESTORE: Final = (
+    "stop here: put back a copy of the folder, or set up a new one with the exported key; keep this one to look into"
+)
+FINDINGS_MAX: Final = 100
+
+_NUMBER_BYTES: Final = 8
+_ASKED_BYTES: Final = 16
+_TABLE_END: Final = b"\xff" * 64
+# First byte of the keys of a table: its name, and the length of its keys.
+_TABLES: Final = {
+    b"f": ("paid invoices", 1 + ID_BYTES + DIGEST_BYTES),
+    b"i": ("used invites", 1 + ID_BYTES),
+    b"k": ("idempotency keys", 1 + _ASKED_BYTES),
+    b"n": ("applications", 1 + ID_BYTES),
+    b"q": ("queued operations", 1 + _NUMBER_BYTES),
+    b"t": ("transfers", 1 + _NUMBER_BYTES),
+}
+_SINGLE: Final = frozenset([keys.SCHEMA, keys.CHARTER, keys.CHECKPOINT, keys.PLACE, keys.WALLET])
+_OTHERS: Final = frozenset([b"m", b"p"])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what it is, and (unless it is in order) what to do."""
+
+    level: Literal["ok", "warning", "error"]
+    code: str
+    message: str
+    action: str = ""
+
+
+class Walk:
+    """One walk. `findings` grows as it goes, up to `FINDINGS_MAX`; `progress` is told where it is."""
+
+    def __init__(self, reader: Reader, progress: Callable[[str], None]) -> None:
+        self.findings: list[Finding] = []
+        self._reader = reader
+        self._progress = progress
+
+    @property
+    def is_clean(self) -> bool:
+        """True while nothing wrong has been found."""
+        return not self.findings
+
+    def run(self, full: bool) -> None:
+        """Every value, the chain of sealed pulses with the state of each, and with `full` every body once more."""
+        for first in _TABLES:
+            with self._noting("damaged"):
+                self._read_table(first)
+        with self._noting("damaged"):
+            self._read_strays()
+        charter = None
+        with self._noting("charter"):
+            charter = SignedCharter.decode(self._reader.get(keys.CHARTER) or b"")
+        if charter is None:
+            return
+        with self._noting("checkpoint"):
+            self._read_checkpoint(charter)
+        with self._noting("chain"):
+            self._follow(charter)
+        with self._noting("newest_state"):
+            ledger.load(self._reader, charter.charter.network, charter.charter.supply)
+        if full and self.is_clean:
+            with self._noting("body"):
+                self._execute(charter)
+
+    @contextmanager
+    def _noting(self, code: str) -> Iterator[None]:
+        """Make a finding of whatever ends a part of the walk."""
+        try:
+            yield
+        except Halt as halt:
+            self._note(halt.code, halt.message)
+        except (RemoteError, StructError) as error:  # a key too short for its table has no number
+            self._note(code, str(error))
+
+    def _note(self, code: str, message: str) -> None:
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(Finding("error", code, message, RESTORE))
+
+    def _read_table(self, first: bytes) -> None:
+        """Each value's checksum and form."""
+        name, size = _TABLES[first]
+        for number, (key, content) in enumerate(self._reader.scan(first, bytes([first[0] + 1]))):
+            if number % 10_000 == 9_999:
+                self._progress(f"{name}: {number + 1} read")
+            if len(key) != size:
+                self._note("unknown_key", f"{key.hex()} is no key of this schema")
+                continue
+            try:
+                self._read_value(first, content)
+            except (RemoteError, Halt) as error:
+                self._note("damaged", f"the value of {key.hex()} is none that can have been written: {error}")
+
+    def _read_value(self, first: bytes, content: bytes) -> None:
+        if first == b"q":
+            decode_operation(read_queued(content)[0])
+        elif first == b"t":
+            kept_transfer(content)
+        elif first == b"n":
+            kept_application(content)
+        elif len(content) != (_NUMBER_BYTES + _ASKED_BYTES if first == b"k" else _NUMBER_BYTES):
+            raise RemoteError("bad_size", f"{len(content)} bytes")
+        elif first != b"i":
+            number = int.from_bytes(content[:_NUMBER_BYTES], "big")
+            if self._reader.get(keys.transfer(number)) is None:
+                raise RemoteError("no_transfer", f"there is no transfer {number}")
+
+    def _read_strays(self) -> None:
+        """Tables that this schema has not, and the values that stand alone."""
+        at = b""
+        while (found := next(self._reader.scan(at, _TABLE_END), None)) is not None:
+            first = found[0][:1]
+            if first not in _TABLES and first not in _OTHERS:
+                self._note("unknown_key", f"{found[0].hex()} is no key of this schema")
+            at = bytes([first[0] + 1]) if first < b"\xff" else _TABLE_END
+        for key, _ in self._reader.scan(b"m", b"n"):
+            if key not in _SINGLE:
+                self._note("unknown_key", f"{key.hex()} is no key of this schema")
+
+    def _read_checkpoint(self, charter: SignedCharter) -> None:
+        content = self._reader.get(keys.CHECKPOINT)
+        if content is not None:
+            Checkpoint.decode(content).verify(charter.charter.network, charter.charter.organization_key)
+
+    def _follow(self, charter: SignedCharter) -> None:
+        """Every retained pulse from the oldest: its header, its seal, its state, and what is left of its body."""
+        before: SealedPulse | None = None
+        tree, page = SumTree(), dict[bytes, Entry]()
+        has_bodies = False
+        for pulse, rows in groupby(self._reader.scan(*keys.PULSES), lambda row: keys.sequence_of(row[0])):
+            if pulse % 1_000 == 999:
+                self._progress(f"pulse {pulse}")
+            kept = dict(rows)
+            sealed = SealedPulse.decode(_taken(kept, keys.sealed(pulse)))
+            if sealed.header.pulse != pulse or (before is not None and pulse != before.header.pulse + 1):
+                raise RemoteError("chain", f"pulse {pulse} is not where it belongs, or the one before it is missing")
+            _check_header(sealed, before, charter)
+            tree.put_many(_changed_leaves(kept, pulse, page, before is None))
+            if tree.root() != sealed.inner:
+                raise RemoteError("chain", f"the accounts of pulse {pulse} do not lead to its header")
+            has_bodies = has_bodies or keys.segment(pulse, 0) in kept  # they go after their publicity, oldest first
+            for index, entry in enumerate(sealed.entries if has_bodies else ()):
+                if segment_digest(_taken(kept, keys.segment(pulse, index))) != entry[0]:
+                    raise RemoteError("chain", f"segment {index} of pulse {pulse} is not the one that was sealed")
+            if kept:
+                raise RemoteError("chain", f"{next(iter(kept)).hex()} is no key of this schema")
+            before = sealed
+        if before is None:
+            raise RemoteError("chain", "no pulse is sealed, not even the genesis")
+
+    def _execute(self, charter: SignedCharter) -> None:
+        """Execute every body again whose predecessor's state is here; the genesis has no operations."""
+        reader = self._reader
+        pulse = ledger.first_pulse(reader) + 1
+        while (sealed := ledger.sealed_at(reader, pulse)) is not None and reader.get(keys.segment(pulse, 0)) is None:
+            pulse += 1
+        if sealed is None:
+            return
+        group = ledger.load(reader, charter.charter.network, charter.charter.supply, pulse - 1)
+        while sealed is not None:
+            if pulse % 100 == 0:
+                self._progress(f"body of pulse {pulse}")
+            try:
+                execute_again(group, sealed, [content for _, content in reader.scan(*keys.segments(pulse))])
+            except RemoteError as error:
+                raise RemoteError("body", f"pulse {pulse}, executed again, leads to another header: {error}") from None
+            pulse += 1
+            sealed = ledger.sealed_at(reader, pulse)
+
+
+def _taken(kept: dict[bytes, bytes], key: bytes) -> bytes:
+    content = kept.pop(key, None)
+    if content is None:
+        raise RemoteError("chain", f"{key.hex()} is missing")
+    return content
+
+
+def _changed_leaves(
+    kept: dict[bytes, bytes], pulse: int, page: dict[bytes, Entry], is_oldest: bool
+) -> list[tuple[bytes, bytes]]:
+    """The leaves that a pulse has changed; `page` moves on to it. The oldest retained pulse is a whole page."""
+    whole = pulse % ledger.SNAPSHOT_PULSES == 0
+    if is_oldest and not whole:
+        raise RemoteError("chain", f"the oldest pulse is {pulse}, which has no whole page")
+    shown = dict(decode_page(_taken(kept, keys.snapshot(pulse) if whole else keys.changes(pulse))))
+    changed = {account: entry for account, entry in shown.items() if page.get(account) != entry}
+    follows = is_oldest or all(entry.pulse == pulse for entry in changed.values())
+    if not follows or (whole and len(page.keys() - shown.keys())):
+        raise RemoteError("chain", f"the accounts of pulse {pulse} are not those of the one before it and its changes")
+    page.update(changed)
+    return [(account, entry.leaf(account)) for account, entry in changed.items()]
+
+
+def _check_header(sealed: SealedPulse, before: SealedPulse | None, charter: SignedCharter) -> None:
+    """One header against the one before it (None: the oldest that is here), its own parts, and its seal."""
+    header = sealed.header
+    pulse = header.pulse
+    if before is not None:
+        above = before.header
+        if header.previous != header_digest(before.header_bytes):
+            raise RemoteError("chain", f"pulse {pulse} does not name the header of pulse {above.pulse}")
+        if header.tick < above.tick or header.term < above.term:
+            raise RemoteError("chain", f"tick or term falls with pulse {pulse}")
+        roster = decode_roster(before.roster)
+    else:
+        roster = charter.charter.roster if pulse == 0 else decode_roster(sealed.roster)
+    if header.network != charter.charter.network:
+        raise RemoteError("chain", f"pulse {pulse} is of another organization")
+    if node.group(header.level, header.bits, header.prefix, pulse, sealed.inner, sealed.meta) != header.node:
+        raise RemoteError("chain", f"what is kept of pulse {pulse} does not open its header")
+    after = sealed.entries[-1][1:] if sealed.entries else (sealed.inner, sealed.meta)
+    if body_digest(sealed.entries) != header.body or after != (sealed.inner, sealed.meta):
+        raise RemoteError("chain", f"the body's entries of pulse {pulse} do not lead to its header")
+    held = node.node_sum(sealed.inner) + sealed.sent_out - sealed.settled_in
+    if held != charter.charter.supply:
+        raise Halt("not_conserved", f"pulse {pulse} holds {held} of a supply of {charter.charter.supply}")
+    check_seal(sealed.header_bytes, sealed.signatures, roster)
+
+
+def walk(reader: Reader, full: bool, progress: Callable[[str], None]) -> list[Finding]:
+    """What is wrong in a store; nothing if it is whole."""
+    walked = Walk(reader, progress)
+    walked.run(full)
+    return walked.findings
