@@ -122,6 +122,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._wait(self._door.pace.idle)
 
+    def end(self) -> None:
+        """End the connection once what is being served, if anything is, has been answered."""
+        if self._transport is not None and self._timer is not None:
+            self._transport.close()
+        elif self._inner is not None:
+            self._inner.close()
+
     def abort(self) -> None:
         """End the connection without waiting for the client to take anything."""
         if self._transport is not None:
@@ -165,8 +172,8 @@ class Door:
         """Listen no more, let what is being served end, and leave no connection open."""
         if self._listener is not None:
             self._listener.close()
-        for handler in self.server.connections:
-            handler.close()
+        for connection in list(self.connections.values()):
+            connection.end()
         await self.server.shutdown(self.pace.stop)
         for connection in list(self.connections.values()):
             connection.abort()

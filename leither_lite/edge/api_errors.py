@@ -66,6 +66,18 @@ STATUS_OF_CODE: Final = {
     "stopping": 503,
 }
 _NO_BOOKS: Final = ("store_", "disk_")  # what keeps the node from keeping books, whatever it is called in full
+# Who is refused for these has nothing to say on this connection, or has left a body unread.
+_ENDS: Final = frozenset(
+    {
+        "bad_body",
+        "body_timeout",
+        "body_too_large",
+        "host_refused",
+        "origin_refused",
+        "unauthorized",
+        "unsupported_encoding",
+    }
+)
 
 RETRY_SECONDS: Final = "1"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "leither-lite"}
@@ -97,13 +109,13 @@ def stream_headers(content_type: str) -> dict[str, str]:
 
 
 def error_answer(code: str, message: str) -> web.Response:
-    """The answer for an error code. Where the rest of the request is not worth reading, it ends the connection."""
+    """The answer for an error code. Some end the connection."""
     status = status_of(code)
     response = answer(error_body(code, message), status)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="leither-lite"'
     if status in (429, 503):
         response.headers["Retry-After"] = RETRY_SECONDS
-    if status in (401, 403, 408, 413, 415):
+    if code in _ENDS:
         response.force_close()
     return response

@@ -19,7 +19,7 @@ from leither_lite.board import Board
 from leither_lite.edge import keyfile, lmdb, machine
 from leither_lite.edge.client import Client
 from leither_lite.edge.lmdb import Store
-from leither_lite.edge.pages import check_file
+from leither_lite.edge.pages import check_file, check_pages
 from leither_lite.edge.service import lock_folder, read_board
 from leither_lite.edge.verifying import CHARTER_JSON, read_charter
 from leither_lite.edge.walk import RESTORE, Finding, walk
@@ -176,6 +176,7 @@ def _store(folder: Path, board: Board, full: bool, progress: Progress) -> list[F
     path = folder / lmdb.FILE
     try:
         check_file(path)
+        check_pages(path, progress)
     except Halt as halt:
         return [_error(halt)]
     size = path.stat().st_size

@@ -127,18 +127,21 @@ class Store:
 
     def scan(self, first: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with first <= key < end, in order or against it. Raises Halt("store_corrupt")."""
+        before = None
         try:
             with self._snapshot.cursor() as cursor:
                 if not reverse:
-                    there = cursor.set_range(first)
-                    while there and (key := cursor.key()) < end:
-                        yield key, self._checked(key, cursor.value())
-                        there = cursor.next()
-                    return
-                there = cursor.prev() if cursor.set_range(end) else cursor.last()
-                while there and (key := cursor.key()) >= first:
+                    there, step = cursor.set_range(first), cursor.next
+                else:
+                    there, step = cursor.prev() if cursor.set_range(end) else cursor.last(), cursor.prev
+                while there:
+                    key = cursor.key()
+                    if before is not None and not (key < before if reverse else key > before):
+                        raise Halt("store_corrupt", f"the rows of {self.path} are not in order. {RESTORE}")
+                    if not first <= key < end:
+                        return
                     yield key, self._checked(key, cursor.value())
-                    there = cursor.prev()
+                    before, there = key, step()
         except lmdb.Error as error:
             raise _halt(error, self.path) from error
 

@@ -148,7 +148,7 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """The body of GET /v1/status."""
-        node, header = self.node, self.node.group.header
+        node, header = self.node, self.node.books.header
         now_ms = machine.now_ms()
         reasons = self.health.reasons(now_ms)
         return {
@@ -177,7 +177,7 @@ class Service:
     def metrics(self) -> dict[str, int]:
         """Counters and gauges."""
         memory = machine.memory_kb()
-        header = self.node.group.header
+        header = self.node.books.header
         return {
             **{f"{name}_total": count for name, count in self._counts.items()},
             "pulse": header.pulse,
@@ -259,6 +259,7 @@ class Service:
         self._written_bytes += await loop.run_in_executor(self._writer, _write, self._store, writes)
         self._store.renew()
         self.node.performed()
+        self._restored = False  # the store remembers it now
         self._counts["commits"] += 1
         self.health.trouble = None
 

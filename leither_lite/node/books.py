@@ -76,14 +76,14 @@ class Books:
             self._next_queued = keys.sequence_of(key)
             self._await_seal(number, operation, asked, request, None if status is Status.OK else status.value)
 
-    def begin_turn(self) -> None:
+    def performed(self) -> None:
         """What the last turn has sealed lies in the store now."""
         self._under_way = None
-        self._wallet.begin_turn()
+        self._wallet.performed()
 
     @property
     def header(self) -> Header:
-        """The newest header that surely is on disk: one that this turn has sealed is shown from the next one on."""
+        """The newest header that surely is on disk: not one whose commit is under way."""
         return self.group.header if self._under_way is None else self._under_way[1]
 
     def entry(self, account: bytes) -> Entry | None:

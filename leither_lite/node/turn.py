@@ -42,8 +42,9 @@ class Node:
         """Recover from the store.
 
         `place` names the machine and the file that the store lies on; where the store remembers another, it is a copy,
-        and only with `restored` does the node run: it signs nothing before the next checkpoint. `tick` is the count
-        that this process has kept, if it has one. Raises Halt: store_corrupt, store_restored.
+        and the node runs only if told so. `restored` tells so, wherever the store lies: the node then signs nothing
+        before the next checkpoint. `tick` is the count that this process has kept, if it has one. Raises Halt:
+        store_corrupt, store_restored.
         """
         self.reader = reader
         self.charter = _charter(reader)
@@ -79,24 +80,23 @@ class Node:
 
     def _place(self, place: bytes, restored: bool) -> bool:
         """True if this node may sign nothing: the store is a copy that no checkpoint has vouched for yet."""
+        if restored:
+            self._first_writes.append((keys.PLACE, b"\1" + place))
+            return True
         kept = self.reader.get(keys.PLACE)
         if kept is None and not self.group.header.pulse:
             self._first_writes.append((keys.PLACE, b"\0" + place))
             return False
         if kept is None or kept[:1] not in (b"\0", b"\1"):
             raise Halt("store_corrupt", "the store does not say where it lies, so it may be a copy")
-        awaits = kept[:1] == b"\1"
-        if kept[1:] == place:
-            return awaits
-        if not restored:
+        if kept[1:] != place:
             raise Halt(
                 "store_restored",
                 "this data folder was copied or restored: the original may have signed what this copy does not know. "
                 "If the original is gone for good, run with --restored, then sign a checkpoint with the organization's "
                 "key (leither-lite checkpoint)",
             )
-        self._first_writes.append((keys.PLACE, b"\1" + place))
-        return True
+        return kept[:1] == b"\1"
 
     def place_write(self) -> Write:
         """What the store remembers of its place: rewritten as it is, to see whether a commit works."""
@@ -113,7 +113,7 @@ class Node:
     def turn(self, events: Sequence[ev.Event], now_ms: int) -> Effects:
         """Take events, and seal if a pulse cycle has ended. Raises Halt: then nothing of this turn has happened."""
         effects = Effects()
-        self.books.begin_turn()
+        self.performed()
         tick = self.desk.tick = self.tick(now_ms)
         effects.writes += self._first_writes
         self._first_writes = []
@@ -133,6 +133,10 @@ class Node:
             effects.notes.append(Note("tick", {"tick": tick}))
         effects.writes += self.books.save()
         return effects
+
+    def performed(self) -> None:
+        """The writes of the last turn are on disk: from now on it shows. (At the latest when the next turn begins.)"""
+        self.books.performed()
 
     def _take_checkpoint(self, event: ev.TakeCheckpoint, effects: Effects) -> dict[str, Any]:
         checkpoint = event.checkpoint

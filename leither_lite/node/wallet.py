@@ -39,7 +39,7 @@ class Keyring:
 class Wallet:
     """Keys by account, transfers by number: pending ones in memory, sealed ones in the store.
 
-    A transfer counts as pending until the turn after its seal: only then does the store surely have it.
+    A transfer counts as pending until the store has it: what a turn says is not so before its commit.
     """
 
     def __init__(self, reader: Reader, keyring: Keyring) -> None:
@@ -118,7 +118,7 @@ class Wallet:
             writes.append((keys.idempotency(transfer.asked), told + request))
         return transfer, writes
 
-    def begin_turn(self) -> None:
+    def performed(self) -> None:
         """What the last turn has settled lies in the store now."""
         for number in self._settled:
             self.pending.pop(number, None)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import logging
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from leither_lite.board import Board
-from leither_lite.edge.api_errors import STATUS_OF_CODE, status_of
-from leither_lite.errors import Halt, LocalError
 from leither_lite.identity import Key
 from leither_lite.ledger.joins import Application
 from leither_lite.ledger.payments import Invoice
-from leither_lite.ledger.signed import Status
 from leither_lite.ledger.texts import SignedInvoice
-from leither_lite.node import events as ev
 from tests.edge.api_world import FOUNDER, ORGANIZATION, TOKEN, World, running
 
-ROOT = Path(__file__).parents[2]
 OTHER = "ab" * 20
 
 
@@ -354,73 +345,7 @@ def test_idempotency_keys(world: World) -> None:
         assert b" 400 " in sock.makefile("rb").readline()
 
 
-def test_codes_of_the_service(world: World) -> None:
-    """What the loop answers when it cannot keep books: 503, and when to come back."""
-    for code in ("busy", "stopping", "store_failed", "store_full", "disk_full", "disk_low", "disk_read_only"):
-        world.seat.refuses = LocalError(code, "not now")
-        told = world.post("/v1/accounts")
-        assert told.refusal == (503, code)
-        assert told.headers["Retry-After"] == "1"
-    world.seat.refuses = None
-
-
-def test_damage_met_by_a_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller is told, and so is the node: it is not healthy any more."""
-    halt = Halt("store_corrupt", "the value of 7000 is damaged")
-
-    def summary() -> bytes:
-        raise halt
-
-    monkeypatch.setattr(world.seat.view, "summary", summary)
-    assert world.get("/v1/summary").refusal == (503, "store_corrupt")
-    assert world.seat.reported is halt
-
-
-@pytest.mark.parametrize("error", [ZeroDivisionError("the secret place")])
-def test_what_nobody_foresaw(world: World, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """500 without details; the log has them, once."""
-    world.seat.refuses = error
-    with caplog.at_level(logging.INFO):
-        told = world.post("/v1/accounts")
-    world.seat.refuses = None
-    assert told.refusal == (500, "internal")
-    assert b"secret" not in told.body
-    assert len(caplog.records) == 1
-    assert caplog.records[0].exc_info is not None
-    assert TOKEN not in caplog.text
-    assert world.get("/v1/status").status == 200
-
-
-def raised_codes() -> set[str]:
-    """The codes of every LocalError that the node and the API raise by name, and of the ledger's refusals."""
-    codes = {status.value for status in Status if status is not Status.OK}
-    paths = [*(ROOT / "leither_lite/node").glob("*.py"), *(ROOT / "leither_lite/edge").glob("api*.py")]
-    for path in [*paths, ROOT / "leither_lite/edge/loop.py", ROOT / "leither_lite/edge/health.py"]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-                first = node.args[0]
-                if node.func.id == "LocalError" and isinstance(first, ast.Constant):
-                    codes.add(str(first.value))
-    return codes
-
-
-def test_every_code_is_documented_with_its_status() -> None:
-    """docs/api.md names every code that can leave, and the statuses are those of the table in the code."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
-    documented = {code: int(status) for code, status in rows}
-    assert len(documented) == len(rows)
-    assert (raised_codes() | set(STATUS_OF_CODE)) - documented.keys() == set()
-    assert {code: status for code, status in documented.items() if status_of(code) != status} == {}
-
-
 def test_bounds_are_the_board_s() -> None:
     """A smaller board takes smaller bodies."""
     with running(Board(api_body_bytes_max=1_024)) as world:
         assert world.post("/v1/invoices", {"amount": 1, "memo": "x" * 1_100}).refusal == (413, "body_too_large")
-
-
-def test_the_module_s_events_are_all_asked_for() -> None:
-    """Every event of the owner has its route."""
-    source = (ROOT / "leither_lite/edge/api_routes.py").read_text()
-    owner = [name for name in get_args(ev.Event) if name.__name__ != "OperationReceived"]
-    assert [name.__name__ for name in owner if f"ev.{name.__name__}(" not in source] == []

@@ -205,12 +205,12 @@ def test_an_export_under_another_name_is_refused() -> None:
 
 
 def test_memory_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board without 256 MiB to spare says so."""
+    """A board without 64 MiB to spare says so."""
 
     def kdf(*_: object) -> bytes:
         raise MemoryError
 
     monkeypatch.setattr("nacl.pwhash.argon2id.kdf", kdf)
-    with pytest.raises(LocalError, match="256 MiB") as error:
+    with pytest.raises(LocalError, match="64 MiB") as error:
         keyfile.export(KEY, b"x")
     assert code_of(error) == "memory_short"

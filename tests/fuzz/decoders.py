@@ -6,19 +6,44 @@ A row: `Decoder(name, decode, encode, seeds)` for CBOR; JSON adds `mutate_json` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import base64
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Final, TypeVar
 
 from leither_lite import codec
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Seal, decode_roster, encode_roster
+from leither_lite.ledger import operations
+from leither_lite.ledger.group import GENESIS_STATE, SealedPulse, State
+from leither_lite.ledger.joins import Application
+from leither_lite.ledger.payments import Invoice
+from leither_lite.ledger.records import Entry, Record, decode_page, encode_page
+from leither_lite.ledger.texts import SecretInvite, SignedInvoice
 from leither_lite.limits import CBOR_DEPTH_MAX
+from leither_lite.node.transfers import Transfer
+from leither_lite.organization import Charter, SignedCharter
+from leither_lite.store import keys
 from leither_lite.tree.proof import Absence, Proof, verify
 from leither_lite.tree.proof_cbor import decode_proof, encode_proof
 from leither_lite.tree.proof_json import decode_json, encode_json, read_proof
 from tests.fuzz.mutations import Mutation, mutate_cbor, mutate_json
+from tests.ledger.founding import (
+    FOUNDER,
+    NETWORK,
+    ORGANIZATION,
+    admission,
+    charter_of,
+    distribution,
+    invite,
+    invited,
+    key_of,
+    payment,
+    role_change,
+)
+from tests.node.seat import grown
 from tests.vectors.ledger import TRUST, VECTORS, signatures
 
 Made = TypeVar("Made")
@@ -95,6 +120,70 @@ def _shown_after(decode: Callable[[bytes], Proof | Absence]) -> Callable[[bytes]
 _text: Final = _shown_after(decode_json)
 _binary: Final = _shown_after(decode_proof)
 
+
+def _is_array(part: Any) -> bool:
+    """True for a byte string that holds an array of ours: a signed object, a header."""
+    with suppress(RemoteError):
+        return type(part) is bytes and type(codec.decode(part)) is list
+    return False
+
+
+def _mutate_inside(rng: Random, encoded: bytes, corpus: Sequence[bytes]) -> bytes:
+    """A change of a seed, more often than not within what it holds as bytes."""
+    value = codec.decode(encoded)
+    inside = [at for at, part in enumerate(value) if _is_array(part)] if isinstance(value, list) else []
+    if isinstance(value, list) and inside and rng.randrange(3):
+        at = rng.choice(inside)
+        part = value[at]
+        if isinstance(part, bytes):
+            value[at] = mutate_cbor(rng, part, [part])
+            return codec.encode(value)
+    return mutate_cbor(rng, encoded, corpus)
+
+
+def _mutate_text(rng: Random, encoded: bytes, corpus: Sequence[bytes]) -> bytes:
+    """A change of the CBOR that a text holds, written as a text."""
+    head, _, body = encoded.rpartition(b"/")
+    content = base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4))
+    return head + b"/" + base64.urlsafe_b64encode(_mutate_inside(rng, content, [content])).rstrip(b"=")
+
+
+def _rows_of(span: tuple[bytes, bytes]) -> tuple[bytes, ...]:
+    """The values of a table of that store."""
+    return tuple(content for _, content in _GROWN.scan(*span))
+
+
+def _encode_page(entries: list[tuple[bytes, Entry]]) -> bytes:
+    return encode_page([(account, entry.pulse, entry.record.encode()) for account, entry in entries])
+
+
+def _decode_application(encoded: bytes) -> Application:
+    content, signature = codec.fields(codec.decode(encoded), 2, "bad_application")
+    return Application.from_values(content, signature)
+
+
+def _encode_application(application: Application) -> bytes:
+    return codec.encode([application.content, application.signature])
+
+
+# What the store of a node holds that has done all that a node can do.
+_GROWN: Final = grown().store
+_SEALED_PULSES: Final = tuple(_GROWN.content()[keys.sealed(pulse)] for pulse in range(3))
+_PAGES: Final = tuple(_GROWN.content()[key] for key in (keys.snapshot(0), keys.changes(1), keys.changes(2)))
+_STATES: Final = (State(7, 3, bytes(36), b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20)).encode(),)
+_OPERATIONS: Final = tuple(
+    made.encode()
+    for made in (
+        payment(FOUNDER, ORGANIZATION, 5, 6, 5, 7),
+        distribution(FOUNDER.account, 5, 6),
+        admission(ORGANIZATION),
+        invited(ORGANIZATION, 3),
+        role_change(FOUNDER.account, 1, 2),
+    )
+)
+_INVOICE: Final = SignedInvoice.sign(NETWORK, FOUNDER, Invoice(FOUNDER.public, 5, 6, 7, "tea ☕"))
+_INVITE: Final = SecretInvite(NETWORK, invite(3), key_of(3).seed)
+
 # A method is looked up when it is called, so that what is planted in its place is met.
 DECODERS: Final = (
     Decoder("cbor", codec.decode, codec.encode, _VALUES, sound=_is_ours),
@@ -105,4 +194,27 @@ DECODERS: Final = (
     Decoder("proof-json", _text, encode_json, _encoded(encode_json, _PRESENCES), mutate_json, exact=False),
     Decoder("absence-json", _text, encode_json, _encoded(encode_json, _ABSENCES), mutate_json, exact=False),
     Decoder("proof-binary", _binary, encode_proof, _encoded(encode_proof, [*_PRESENCES, *_ABSENCES])),
+    Decoder("operation", operations.decode, lambda made: made.encode(), _OPERATIONS, _mutate_inside),
+    Decoder("record", Record.decode, Record.encode, (Record(5, 4, 3, 2, 1).encode(), Record(0, 0, 0, 0, 0).encode())),
+    Decoder("page", decode_page, _encode_page, _PAGES),
+    Decoder("state", State.decode, State.encode, (*_STATES, GENESIS_STATE.encode())),
+    Decoder("sealed-pulse", SealedPulse.decode, SealedPulse.encode, _SEALED_PULSES, _mutate_inside),
+    Decoder("charter", Charter.decode, Charter.encode, (charter_of().content,)),
+    Decoder("signed-charter", SignedCharter.decode, SignedCharter.encode, (charter_of().encode(),), _mutate_inside),
+    Decoder(
+        "invoice-text",
+        lambda encoded: SignedInvoice.decode(encoded.decode("latin-1")),
+        lambda made: made.encode().encode("ascii"),
+        (_INVOICE.encode().encode("ascii"),),
+        _mutate_text,
+    ),
+    Decoder(
+        "invite-text",
+        lambda encoded: SecretInvite.decode(encoded.decode("latin-1")),
+        lambda made: made.encode().encode("ascii"),
+        (_INVITE.encode().encode("ascii"),),
+        _mutate_text,
+    ),
+    Decoder("transfer", Transfer.decode, Transfer.encode, _rows_of(keys.TRANSFERS)),
+    Decoder("application", _decode_application, _encode_application, _rows_of(keys.APPLICATIONS), _mutate_inside),
 )
