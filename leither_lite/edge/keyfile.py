@@ -33,7 +33,7 @@ _KEY_MARK: Final = "leither-key-1"
 _KEY_BYTES_MAX: Final = 128
 _EXPORT_MARK: Final = "leither-export-1"
 _KEY_SUM_BYTES: Final = 4
-_EXPORT_SUM_BYTES: Final = 8
+EXPORT_SUM_BYTES: Final = 8
 _BOXED_BYTES: Final = SecretBox.NONCE_SIZE + SEED_BYTES + SecretBox.MACBYTES
 
 
@@ -85,7 +85,7 @@ def load_token(path: Path) -> str:
 
 def encode_key(key: Key) -> bytes:
     """What a key file holds: "leither-key-1 <seed> <checksum>", in hex, and a line feed."""
-    return f"{_KEY_MARK} {key.seed.hex()} {_checksum(key.seed, _KEY_SUM_BYTES)}\n".encode("ascii")
+    return f"{_KEY_MARK} {key.seed.hex()} {checksum(key.seed, _KEY_SUM_BYTES)}\n".encode("ascii")
 
 
 def decode_key(content: bytes) -> Key:
@@ -98,7 +98,7 @@ def decode_key(content: bytes) -> Key:
         seed = from_hex(fields[1], SEED_BYTES)
     except RemoteError:
         raise RemoteError(reason, "the seed is not 64 hex digits") from None
-    if fields[2] != _checksum(seed, _KEY_SUM_BYTES):
+    if fields[2] != checksum(seed, _KEY_SUM_BYTES):
         raise RemoteError(reason, "seed and checksum do not agree")
     return Key.from_seed(seed)
 
@@ -135,7 +135,7 @@ class Export:
             f"{_EXPORT_MARK}\npublic-key {self.public.hex()}\n"
             f"argon2id {self.cost.passes} {self.cost.memory_bytes}\nsalt {self.salt.hex()}\nbox {self.box.hex()}\n"
         )
-        return f"{text}checksum {_checksum(text.encode('ascii'), _EXPORT_SUM_BYTES)}\n".encode("ascii")
+        return f"{text}checksum {checksum(text.encode('ascii'), EXPORT_SUM_BYTES)}\n".encode("ascii")
 
     @classmethod
     def decode(cls, content: bytes) -> Export:
@@ -151,7 +151,7 @@ class Export:
                 raise RemoteError(reason, f"a line {name} is missing")
             named.append(value)
         summed = content[: content.rindex(b"checksum ")]
-        if named[4] != _checksum(summed, _EXPORT_SUM_BYTES):
+        if named[4] != checksum(summed, EXPORT_SUM_BYTES):
             raise RemoteError(reason, "its checksum does not agree")
         passes, _, memory = named[1].partition(" ")
         cost = Cost(
@@ -228,7 +228,8 @@ def _derive(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
         ) from None
 
 
-def _checksum(content: bytes, size: int) -> str:
+def checksum(content: bytes, size: int) -> str:
+    """What tells damage from a wrong passphrase: BLAKE2b of `size` bytes over what a file holds, in hex."""
     return hashlib.blake2b(content, digest_size=size, person=person("keyfile")).hexdigest()
 
 

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from leither_lite import codec
+from leither_lite.edge import keyfile
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Seal, decode_roster, encode_roster
 from leither_lite.ledger import operations
@@ -23,13 +24,14 @@ from leither_lite.ledger.payments import Invoice
 from leither_lite.ledger.records import Entry, Record, decode_page, encode_page
 from leither_lite.ledger.texts import SecretInvite, SignedInvoice
 from leither_lite.limits import CBOR_DEPTH_MAX
+from leither_lite.node.events import FRAME_OPERATION, OperationReceived
 from leither_lite.node.transfers import Transfer
 from leither_lite.organization import Charter, SignedCharter
 from leither_lite.store import keys
 from leither_lite.tree.proof import Absence, Proof, verify
 from leither_lite.tree.proof_cbor import decode_proof, encode_proof
 from leither_lite.tree.proof_json import decode_json, encode_json, read_proof
-from tests.fuzz.mutations import Mutation, mutate_cbor, mutate_json
+from tests.fuzz.mutations import Mutation, mutate_bytes, mutate_cbor, mutate_json
 from tests.ledger.founding import (
     FOUNDER,
     NETWORK,
@@ -184,6 +186,22 @@ _OPERATIONS: Final = tuple(
 _INVOICE: Final = SignedInvoice.sign(NETWORK, FOUNDER, Invoice(FOUNDER.public, 5, 6, 7, "tea ☕"))
 _INVITE: Final = SecretInvite(NETWORK, invite(3), key_of(3).seed)
 
+_FRAMES: Final = tuple(codec.encode([FRAME_OPERATION, codec.decode(operation)]) for operation in _OPERATIONS)
+_EXPORT: Final = keyfile.Export(FOUNDER.public, keyfile.COST_MIN, b"\1" * 16, b"\2" * 72)
+
+
+def _encode_frame(event: OperationReceived) -> bytes:
+    return codec.encode([FRAME_OPERATION, codec.decode(event.operation.encode())])
+
+
+def _mutate_export(rng: Random, encoded: bytes, corpus: Sequence[bytes]) -> bytes:
+    """A change of an export's lines, more often than not under a checksum that is right again."""
+    lines = mutate_bytes(rng, encoded.rpartition(b"checksum")[0], corpus)
+    if not rng.randrange(3):
+        return lines + encoded[encoded.rindex(b"checksum") :]
+    return lines + b"checksum " + keyfile.checksum(lines, keyfile.EXPORT_SUM_BYTES).encode("ascii") + b"\n"
+
+
 # A method is looked up when it is called, so that what is planted in its place is met.
 DECODERS: Final = (
     Decoder("cbor", codec.decode, codec.encode, _VALUES, sound=_is_ours),
@@ -217,4 +235,7 @@ DECODERS: Final = (
     ),
     Decoder("transfer", Transfer.decode, Transfer.encode, _rows_of(keys.TRANSFERS)),
     Decoder("application", _decode_application, _encode_application, _rows_of(keys.APPLICATIONS), _mutate_inside),
+    Decoder("frame", lambda encoded: OperationReceived.from_frame(0, NETWORK, encoded), _encode_frame, _FRAMES),
+    Decoder("key-file", keyfile.decode_key, keyfile.encode_key, (keyfile.encode_key(FOUNDER),), mutate_bytes),
+    Decoder("key-export", keyfile.Export.decode, keyfile.Export.encode, (_EXPORT.encode(),), _mutate_export),
 )
