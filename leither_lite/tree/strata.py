@@ -2,7 +2,9 @@
 
 One value holds the branches whose depths lie in one stratum under one prefix, so a path is a few values however many
 ids there are, and equal sets of leaves have equal bytes in the store whatever led to them. Reads through a function
-that is handed in; never writes, and keeps what changed for whoever does.
+that is handed in; never writes, and keeps what changed for whoever does. A change patches copies of the values on its
+way in place and at once. The branches on its way are hashed when the next change leaves them, or at the next question
+about the root; so changes in the order of the ids hash each branch once.
 
 A value is a body. Body of a branch: u8 depth || u16 length of the left body || left node[36] || right node[36] ||
 left body || right body. Of a leaf: u8 160 || id[20]. Of a tree in a deeper stratum: u8 161+stratum || prefix[20,
@@ -12,222 +14,343 @@ empty key is the root's: u64 number of leaves || node[36] || body; it holds stra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
-from typing import Any, Final
+from typing import Final, cast
 
 from leither_lite.errors import Halt
-from leither_lite.limits import ID_BITS, ID_BYTES, NODE_BYTES, UINT_MAX
-from leither_lite.tree.node import BRANCH_HASHES, pack_node
+from leither_lite.limits import ID_BITS, ID_BYTES, NODE_BYTES
+from leither_lite.tree.branches import BRANCH_COPIES, SUM_CYCLE, FoundPath, unpack_heads
+from leither_lite.tree.node import EMPTY, pack_node
 
-Reader = Callable[[bytes], bytes | None]
-
-# A tree: its node[36]; then of a branch its depth, left, right; of a leaf LEAF, id, None; of a part of a store that
-# has not been unpacked STUB, body, None.
-Tree = tuple[bytes, int, Any, Any]
-LEAF: Final = ID_BITS
-STUB: Final = 255
-
-# One step of a walk down: the depth of a branch, its child off the walk, whether the walk went to the right (bit 1),
-# and the branch itself where there is one in memory.
-Step = tuple[int, Tree, bool, Tree | None]
-
-# What every fold of a branch needs: the id's bit, the prepared hash, the heads of two nodes side by side.
-BITS: Final = tuple(1 << (ID_BITS - 1 - depth) for depth in range(ID_BITS))
-BRANCH_COPIES: Final = tuple(prepared.copy for prepared in BRANCH_HASHES)
-unpack_heads: Final = Struct(">QQ20xQQ20x").unpack
-SUM_CYCLE: Final = UINT_MAX + 1
+Reader = Callable[[bytes], bytes | None]  # What it gives is cast to bytearray here; none but copies is written to.
 
 # Wider strata make fewer and longer values: of 4 to 8 bits, 8 took the least time for an insert among 10,000 ids. A
 # value has at most 44 + 256 * 21 + 255 * 75 bytes, and the length of a left body fits 16 bits.
 STRATUM_BITS: Final = 8
 ROOT_KEY: Final = b""
-_REF: Final = LEAF + 1  # The tag of a tree in stratum 0; that of stratum n is _REF + n.
+_LEAF: Final = ID_BITS  # The tag of a leaf; that of a tree in stratum n is _REF + n.
+_REF: Final = _LEAF + 1
 
 _COUNT_BYTES: Final = 8
-_ROOT_HEAD_BYTES: Final = _COUNT_BYTES + NODE_BYTES
-_BODIES_AT: Final = 3 + 2 * NODE_BYTES
+_ROOT_AT: Final = _COUNT_BYTES + NODE_BYTES  # Where the root's body begins.
+_LEFT_AT: Final = 3  # Where in a branch's body the left node is, and so on.
+_RIGHT_AT: Final = _LEFT_AT + NODE_BYTES
+_BODIES_AT: Final = _RIGHT_AT + NODE_BYTES
+_END_BYTES: Final = 1 + ID_BYTES  # The body of a leaf, and of a tree in a deeper stratum.
+_GROWTH: Final = _BODIES_AT + _END_BYTES  # What a leaf and its branch add to a value.
 _pack_cut: Final = Struct(">BH").pack
-_LEAF_TAG: Final = bytes([LEAF])
-# The first depth of the stratum of a body by its tag; leaves and deeper strata fit under any branch.
-_FLOORS: Final = tuple(tag - tag % STRATUM_BITS if tag < LEAF else 0 for tag in range(256))
+_LEAF_TAG: Final = bytes([_LEAF])
+_BITS: Final = tuple(1 << (ID_BITS - 1 - depth) for depth in range(ID_BITS))
 
 
-def _place(account: bytes, stratum: int) -> tuple[bytes, bytes]:
-    """The key of the value of a stratum over an id, and the body that refers to it."""
-    beyond = (1 << (ID_BITS - stratum * STRATUM_BITS)) - 1
-    number = int.from_bytes(account, "big")
-    prefix = (number - (number & beyond)).to_bytes(ID_BYTES, "big")
-    return _key(stratum, prefix), bytes([_REF + stratum]) + prefix
-
-
-def _key(stratum: int, prefix: bytes) -> bytes:
-    return bytes([stratum]) + prefix[: (stratum * STRATUM_BITS + 7) >> 3]
+# Where a tree lies: the tag that opens its body; its node: in which value, and where; its body: in which value, and
+# where. The values differ where the body is behind a reference; then it is the whole of its own.
+_Place = tuple[int, bytearray, int, bytearray, int]
 
 
 class Strata:
-    """A tree's values in a store, read through `reader`, and those that changed. Errors: Halt("tree_corrupt")."""
+    """A tree's values in a store, read through `reader`, and copies of those that change. Errors: Halt("tree_corrupt").
 
-    __slots__ = ("_changed", "_reader")
+    Never judges what it is given: sizes and sums are its caller's.
+    """
+
+    __slots__ = ("_changed", "_count", "_number", "_reader", "_root", "_way")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._changed: dict[bytes, bytes | None] = {}
+        self._changed: dict[bytes, bytearray | None] = {}
+        self._root: bytearray | None = None  # The root's value; empty if there are no leaves, None before it is read.
+        self._count = 0
+        # The way to the last change, that of the id `_number`: its branches are yet to be hashed.
+        self._way: list[_Place] = []
+        self._number = 0
 
-    def copy(self) -> Strata:
-        """The same store, with the same changes."""
-        twin = Strata(self._reader)
-        twin._changed = dict(self._changed)
-        return twin
+    def __len__(self) -> int:
+        self._read_root()
+        return self._count
 
-    def read_root(self) -> tuple[Tree | None, int]:
-        """The root or None, and the number of leaves."""
-        value = self._reader(ROOT_KEY)
-        if value is None:
-            return None, 0
-        if len(value) <= _ROOT_HEAD_BYTES:
-            raise _corrupt(ROOT_KEY)
-        count = int.from_bytes(value[:_COUNT_BYTES], "big")
-        return (value[_COUNT_BYTES:_ROOT_HEAD_BYTES], STUB, value[_ROOT_HEAD_BYTES:], None), count
+    def put_many(self, leaves: Iterable[tuple[bytes, bytes]]) -> None:
+        """Insert or replace all (id, leaf)."""
+        for account, leaf in leaves:
+            if not self._read_root():
+                self._changed[ROOT_KEY] = self._root = bytearray(bytes(_COUNT_BYTES) + leaf + _LEAF_TAG + account)
+                self._count = 1
+                continue
+            number = int.from_bytes(account, "big")
+            way = self._way
+            if way:
+                self._fold(ID_BITS - (number ^ self._number).bit_length())
+            self._number = number
+            place = self._walk(way, number, opening=True)
+            _, holder, node_at, value, at = place
+            found = value[at + 1 : at + _END_BYTES]
+            if found == account:
+                holder[node_at : node_at + NODE_BYTES] = leaf
+            else:
+                self._insert(way, place, account, leaf, found)
 
-    def descend(self, path: list[Step], tree: Tree, number: int) -> Tree:
-        """The leaf to which the bits of `number` lead from `tree`; `path` takes the steps."""
-        node, _, body, _ = tree
-        bits = BITS
-        push = path.append
-        at = 0
-        end = len(body)
-        node_at = 0  # Where in the body the node of what lies at `at` is; 0: it is `node`.
+    def remove(self, account: bytes) -> None:
+        """Remove an id. Raises KeyError if it is absent."""
+        if self.get(account) is None:
+            raise KeyError(account)
+        self._fold(-1)
+        self._count -= 1
+        self._number = number = int.from_bytes(account, "big")
+        way = self._way
+        self._walk(way, number, opening=True)
+        if not way:
+            self._root, self._changed[ROOT_KEY] = bytearray(), None
+            return
+        depth, holder, node_at, value, at = way.pop()
+        left = at + _BODIES_AT
+        middle = _middle(value, at)
+        end = _end(way, value, number)
+        if number & _BITS[depth]:
+            node, body = value[at + _LEFT_AT : at + _RIGHT_AT], value[left:middle]
+        else:
+            node, body = value[at + _RIGHT_AT : left], value[middle:end]
+        if value is holder:
+            value[at:end] = body
+            _lengthen(way, value, number, -_GROWTH)
+        elif body[0] < _LEAF:
+            value[:] = body
+        else:
+            self._changed[_key(depth // STRATUM_BITS, number)] = None
+            there = _body_at(way, number)
+            holder[there : there + _END_BYTES] = body
+        holder[node_at : node_at + NODE_BYTES] = node
+
+    def get(self, account: bytes) -> bytes | None:
+        """The 36-byte leaf of an id, or None."""
+        if not self._read_root():
+            return None
+        _, holder, node_at, value, at = self._walk([], int.from_bytes(account, "big"))
+        if value[at + 1 : at + _END_BYTES] != account:
+            return None
+        return bytes(holder[node_at : node_at + NODE_BYTES])
+
+    def root(self) -> bytes:
+        """The 36-byte node over all leaves; EMPTY if there are none."""
+        root = self._read_root()
+        if not root:
+            return EMPTY
+        self._fold(-1)
+        return bytes(root[_COUNT_BYTES:_ROOT_AT])
+
+    def path(self, account: bytes) -> FoundPath | None:
+        """The path of the leaf to which an id's bits lead, None if there is none."""
+        if self.root() == EMPTY:
+            return None
+        number = int.from_bytes(account, "big")
+        way: list[_Place] = []
+        _, holder, node_at, value, at = self._walk(way, number)
+        steps = []
+        for depth, _, _, beside, branch_at in reversed(way):
+            there = branch_at + (_LEFT_AT if number & _BITS[depth] else _RIGHT_AT)
+            steps.append((depth, bytes(beside[there : there + NODE_BYTES])))
+        return bytes(value[at + 1 : at + _END_BYTES]), bytes(holder[node_at : node_at + NODE_BYTES]), tuple(steps)
+
+    def leaves(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every (id, leaf) in the order of the ids."""
+        root = self._read_root()
+        waiting = [(root, _COUNT_BYTES, root, _ROOT_AT)] if root else []
+        while waiting:
+            holder, node_at, value, at = waiting.pop()
+            try:
+                if value[at] > _LEAF:
+                    value, at = self._fetched(value, at), 0
+                if value[at] == _LEAF:
+                    yield bytes(value[at + 1 : at + _END_BYTES]), bytes(holder[node_at : node_at + NODE_BYTES])
+                else:
+                    waiting.append((value, at + _RIGHT_AT, value, _middle(value, at)))
+                    waiting.append((value, at + _LEFT_AT, value, at + _BODIES_AT))
+            except IndexError:
+                raise _corrupt(value) from None
+
+    def writes(self) -> list[tuple[bytes, bytes | None]]:
+        """The values that changed, None for those to be deleted. Forgets all: the next question reads them back."""
+        found: list[tuple[bytes, bytes | None]] = []
+        if self._changed:
+            self.root()
+            for key, value in self._changed.items():
+                if value is not None:
+                    if key == ROOT_KEY:
+                        value[:_COUNT_BYTES] = self._count.to_bytes(_COUNT_BYTES, "big")
+                    found.append((key, bytes(value)))
+                elif self._reader(key) is not None:
+                    # Else it came and went between two calls, and never was in the store.
+                    found.append((key, None))
+        self._changed = {}
+        self._root = None
+        return found
+
+    def _read_root(self) -> bytearray:
+        root = self._root
+        if root is None:
+            root = cast(bytearray, self._reader(ROOT_KEY) or b"")
+            if 0 < len(root) <= _ROOT_AT:
+                raise _corrupt(ROOT_KEY)
+            self._root = root
+            self._count = int.from_bytes(root[:_COUNT_BYTES], "big")
+        return root
+
+    def _walk(self, way: list[_Place], number: int, opening: bool = False) -> _Place:
+        """Lengthen a way from the root, which there must be, as the bits of `number` lead, up to the leaf whose place
+        is given. `opening` makes copies of the values, to be changed."""
+        bits = _BITS
+        push = way.append
+        if way:
+            depth, _, _, value, at = way[-1]
+            is_right = number & bits[depth]
+            node_at = at + (_RIGHT_AT if is_right else _LEFT_AT)
+            at = _middle(value, at) if is_right else at + _BODIES_AT
+        else:
+            value = self._read_root()
+            if opening and type(value) is not bytearray:
+                value = self._changed[ROOT_KEY] = self._root = bytearray(value)
+            depth = -1
+            node_at = _COUNT_BYTES
+            at = _ROOT_AT
+        holder = value
         try:
             while True:
-                tag = body[at]
-                if tag < LEAF:
-                    left = at + _BODIES_AT
-                    right = left + (body[at + 1] << 8 | body[at + 2])
-                    if number & bits[tag]:
-                        push((tag, (body[at + 3 : at + 39], STUB, body[left:right], None), True, None))
-                        node_at = at + 39
-                        at = right
-                    else:
-                        push((tag, (body[at + 39 : left], STUB, body[right:end], None), False, None))
-                        node_at = at + 3
-                        at = left
-                        end = right
-                    continue
-                if node_at:
-                    node = body[node_at : node_at + NODE_BYTES]
-                if tag == LEAF:
-                    return (node, LEAF, body[at + 1 : end], None)
-                if path and path[-1][0] >= (tag - _REF) * STRATUM_BITS:
-                    raise IndexError  # Strata only deepen; so no walk runs in a circle.
-                body = self._fetched(tag - _REF, body[at + 1 : end])
-                at = node_at = 0
-                end = len(body)
+                tag = value[at]
+                if tag > _LEAF:
+                    if depth >= (tag - _REF) * STRATUM_BITS:
+                        raise IndexError  # Strata only deepen; so no walk runs in a circle.
+                    value = self._fetched(value, at, opening)
+                    at = 0
+                    tag = value[0]
+                place = (tag, holder, node_at, value, at)
+                if tag == _LEAF:
+                    return place
+                push(place)
+                depth = tag
+                holder = value
+                if number & bits[tag]:
+                    node_at = at + _RIGHT_AT
+                    at += _BODIES_AT + (value[at + 1] << 8 | value[at + 2])
+                else:
+                    node_at = at + _LEFT_AT
+                    at += _BODIES_AT
         except IndexError:
-            raise _corrupt(body[:ID_BYTES]) from None
+            raise _corrupt(value) from None
 
-    def fold(self, path: list[Step], tree: Tree, above: int, account: bytes) -> Tree:
-        """Take from `path` the steps deeper than `above`, and give the tree that they lead up to from `tree`, fit to
-        lie under a branch at `above` (-1: to be the root). `account` is an id in `tree`, or in its place."""
-        node, kind, body, _ = tree
-        if kind == LEAF:
-            body = _LEAF_TAG + body
-        floors = _FLOORS
-        floor = floors[body[0]]
-        # The body grows at both ends; it is put together once for each stratum. `front` is in reverse.
-        front: list[bytes] = []
-        back: list[bytes] = []
-        size = len(body)
-        cut = _pack_cut
-        copies = BRANCH_COPIES
-        heads = unpack_heads
-        pack = pack_node
-        pop = path.pop
-        while path:
-            step = pop()
-            depth, sibling, is_right, _ = step
-            if depth <= above:
-                path.append(step)
-                break
-            if depth < floor:
-                front.reverse()
-                body = self._put_apart(b"".join((*front, body, *back)), floor // STRATUM_BITS, account)
-                front = []
-                back = []
-                size = len(body)
-            hasher = copies[depth]()
-            sibling_node, _, beside, _ = sibling
-            if is_right:
-                pair = sibling_node + node
-                front += (beside, pair, cut(depth, len(beside)))
-            else:
-                pair = node + sibling_node
-                front += (pair, cut(depth, size))
-                back.append(beside)
-            size += _BODIES_AT + len(beside)
+    def _insert(self, way: list[_Place], place: _Place, account: bytes, leaf: bytes, found: bytearray) -> None:
+        """Put in a leaf whose `way` led to the leaf of another id at `place`; what is left of the way leads to the
+        branch that it gets."""
+        number = int.from_bytes(account, "big")
+        depth = ID_BITS - (number ^ int.from_bytes(found, "big")).bit_length()
+        while way and way[-1][0] > depth:
+            place = way.pop()
+        _, holder, node_at, value, at = place
+        node = holder[node_at : node_at + NODE_BYTES]
+        stratum = depth // STRATUM_BITS
+        tag = value[at]
+        if stratum == (way[-1][0] // STRATUM_BITS if way else 0):
+            # It comes into the value over it, and takes in what is there, if only a reference.
+            there = _body_at(way, number)
+            size = _end(way, holder, number) - there if holder[there] < _LEAF else _END_BYTES
+            _wrap(holder, there, size, depth, node, account, leaf, number)
+            _lengthen(way, holder, number, _GROWTH)
+            value, at = holder, there
+        elif value is not holder and tag // STRATUM_BITS == stratum:
+            _wrap(value, 0, len(value), depth, node, account, leaf, number)
+        else:
+            there = _body_at(way, number)
+            apart = holder[there : there + _END_BYTES]
+            _wrap(apart, 0, _END_BYTES, depth, node, account, leaf, number)
+            self._changed[_key(stratum, number)] = apart
+            holder[there : there + _END_BYTES] = _reference(stratum, number)
+            value, at = apart, 0
+        way.append((depth, holder, node_at, value, at))
+        self._count += 1
+
+    def _fold(self, above: int) -> None:
+        """Hash the branches deeper than `above` on the way of the last change."""
+        way = self._way
+        while way and way[-1][0] > above:
+            depth, holder, node_at, value, at = way.pop()
+            pair = value[at + _LEFT_AT : at + _BODIES_AT]
+            hasher = BRANCH_COPIES[depth]()
             hasher.update(pair)
-            pulse, total, other_pulse, other_sum = heads(pair)
+            pulse, total, other_pulse, other_sum = unpack_heads(pair)
             total += other_sum
             if total >= SUM_CYCLE:
                 total -= SUM_CYCLE
-            node = pack(pulse if pulse > other_pulse else other_pulse, total, hasher.digest())
-            floor = floors[depth]
-        front.reverse()
-        body = b"".join((*front, body, *back))
-        if floor and above < floor:
-            body = self._put_apart(body, floor // STRATUM_BITS, account)
-        return (node, STUB, body, None)
+            node = pack_node(pulse if pulse > other_pulse else other_pulse, total, hasher.digest())
+            holder[node_at : node_at + NODE_BYTES] = node
 
-    def unchanged(self, path: list[Step], found: Tree, above: int) -> Tree:
-        """Take from `path` the steps deeper than `above`, and give the tree that they lead up to from the leaf `found`,
-        at which that walk ended. Nothing in it changed; what a walk cut open is put together again."""
-        return self.fold(path, found, above, found[2])
-
-    def note_branch_removed(self, account: bytes, depth: int) -> None:
-        """Take note that the branch at `depth` over `account` is gone. Whatever else is left of its stratum there, the
-        fold that follows puts back."""
-        stratum = depth // STRATUM_BITS
-        if stratum:
-            self._changed[_place(account, stratum)[0]] = None
-
-    def opened(self, tree: Tree) -> Tree:
-        """A branch over its two parts, or a leaf."""
-        node, _, body, _ = tree
-        try:
-            if body[0] > LEAF:
-                body = self._fetched(body[0] - _REF, body[1:])
-            if body[0] == LEAF:
-                return (node, LEAF, body[1:], None)
-            middle = _BODIES_AT + (body[1] << 8 | body[2])
-        except IndexError:
-            raise _corrupt(body[:ID_BYTES]) from None
-        left = (body[3:39], STUB, body[_BODIES_AT:middle], None)
-        right = (body[39:_BODIES_AT], STUB, body[middle:], None)
-        return (node, body[0], left, right)
-
-    def writes(self, root: Tree | None, count: int) -> list[tuple[bytes, bytes | None]]:
-        """The values that changed, None for those to be deleted; the root's is always among them."""
-        changed = self._changed
-        head = count.to_bytes(_COUNT_BYTES, "big")
-        changed[ROOT_KEY] = None if root is None else b"".join((head, root[0], root[2]))
-        self._changed = {}
-        # A value that came and went between two calls never was in the store.
-        return [(key, value) for key, value in changed.items() if value is not None or self._reader(key) is not None]
-
-    def _put_apart(self, body: bytes, stratum: int, account: bytes) -> bytes:
-        """Make a branch's body the value of its stratum, and give the body that refers to it."""
-        key, reference = _place(account, stratum)
-        self._changed[key] = body
-        return reference
-
-    def _fetched(self, stratum: int, prefix: bytes) -> bytes:
-        key = _key(stratum, prefix)
-        body = self._changed[key] if key in self._changed else self._reader(key)
+    def _fetched(self, value: bytearray, at: int, opening: bool = False) -> bytearray:
+        """The value to which the reference at `at` leads; `opening` makes a copy to be changed."""
+        stratum = value[at] - _REF
+        key = bytes([stratum]) + value[at + 1 : at + 1 + (stratum * STRATUM_BITS + 7 >> 3)]
+        found = self._changed.get(key)
+        if found is None:
+            found = cast(bytearray, None if key in self._changed else self._reader(key))
+            if found and opening:
+                found = self._changed[key] = bytearray(found)
         # A value opens with a branch of its own stratum.
-        if not body or body[0] // STRATUM_BITS != stratum:
+        if not found or found[0] // STRATUM_BITS != stratum:
             raise _corrupt(key)
-        return body
+        return found
 
 
-def _corrupt(key: bytes) -> Halt:
-    return Halt("tree_corrupt", f"the store lacks a part of the tree near {key.hex()}: restore it from its group")
+def _key(stratum: int, number: int) -> bytes:
+    """The key of the value of a stratum over an id."""
+    return bytes([stratum]) + _reference(stratum, number)[1 : 1 + (stratum * STRATUM_BITS + 7 >> 3)]
+
+
+def _reference(stratum: int, number: int) -> bytes:
+    """The body that refers to the value of a stratum over an id."""
+    beyond = ID_BITS - stratum * STRATUM_BITS
+    return bytes([_REF + stratum]) + (number >> beyond << beyond).to_bytes(ID_BYTES, "big")
+
+
+def _body_at(way: list[_Place], number: int) -> int:
+    """Where the body of what comes after a way begins, in the value of the way's last branch."""
+    if not way:
+        return _ROOT_AT
+    depth, _, _, value, at = way[-1]
+    return _middle(value, at) if number & _BITS[depth] else at + _BODIES_AT
+
+
+def _middle(value: bytearray, at: int) -> int:
+    """Where the right body of the branch at `at` begins."""
+    return at + _BODIES_AT + (value[at + 1] << 8 | value[at + 2])
+
+
+def _end(way: list[_Place], value: bytearray, number: int) -> int:
+    """Where the body of what comes after a way ends in `value`: with the last left body into which the way goes."""
+    for depth, _, _, here, at in reversed(way):
+        if here is not value:
+            break
+        if not number & _BITS[depth]:
+            return _middle(value, at)
+    return len(value)
+
+
+def _lengthen(way: list[_Place], value: bytearray, number: int, growth: int) -> None:
+    """Correct the lengths of the left bodies of `value` into which a way goes."""
+    for depth, _, _, here, at in reversed(way):
+        if here is not value:
+            break
+        if not number & _BITS[depth]:
+            value[at : at + _LEFT_AT] = _pack_cut(depth, (value[at + 1] << 8 | value[at + 2]) + growth)
+
+
+def _wrap(
+    value: bytearray, at: int, size: int, depth: int, node: bytearray, account: bytes, leaf: bytes, number: int
+) -> None:
+    """Put a branch at `depth` over the `size` bytes of body at `at`, whose node is `node`, and over a new leaf."""
+    if number & _BITS[depth]:
+        value[at + size : at + size] = _LEAF_TAG + account
+        value[at:at] = _pack_cut(depth, size) + node + leaf
+    else:
+        value[at:at] = _pack_cut(depth, _END_BYTES) + leaf + node + _LEAF_TAG + account
+
+
+def _corrupt(near: bytes | bytearray) -> Halt:
+    place = near[:ID_BYTES].hex()
+    return Halt("tree_corrupt", f"the store lacks a part of the tree near {place}: restore it from its group")

@@ -291,31 +291,6 @@ def test_bad_sizes_are_refused(account: bytes, leaf: bytes) -> None:
     assert len(tree) == 0
 
 
-def test_a_copy_goes_its_own_way() -> None:
-    rng = random.Random(6)
-    leaves = some_leaves(rng, 200, crowded_id)
-    store, fresh = Store(), Store()
-    stored, memory = store.tree(), SumTree()
-    for tree in (memory, stored):
-        tree.put_many(leaves.items())
-        store.take(tree)
-        tree.put(bytes(20), amount_leaf(3))
-        twin = tree.copy()
-        ours, theirs = {**leaves, bytes(20): amount_leaf(3)}, {**leaves, bytes(20): amount_leaf(3)}
-        for account in sorted(leaves)[::9]:
-            twin.delete(account)
-            del theirs[account]
-        twin.put_many([(account, amount_leaf(5)) for account in sorted(leaves)[1::9]])
-        theirs.update((account, amount_leaf(5)) for account in sorted(leaves)[1::9])
-        check_against_naive(tree, ours, sorted(leaves)[:20])
-        check_against_naive(twin, theirs, sorted(leaves)[:20])
-    store.take(stored)
-    rebuilt = fresh.tree()
-    rebuilt.put_many([*leaves.items(), (bytes(20), amount_leaf(3))])
-    fresh.take(rebuilt)
-    assert store.values == fresh.values
-
-
 def test_memory_of_a_stored_tree_is_empty_after_its_writes() -> None:
     rng = random.Random(8)
     store = Store()
