@@ -106,8 +106,9 @@ class Api:
         if method != "POST":
             return _answer_of(route, await route.serve(Call(request, connection, named, query, {}, b"")))
         bytes_max = self._seat.board.api_body_bytes_max if route.body_max is None else route.body_max
-        check_size(request.content_length or 0, bytes_max)
-        size = bytes_max if request.content_length is None else request.content_length
+        announced = request.content_length
+        check_size(announced or 0, bytes_max)
+        size = announced if announced is not None else bytes_max if request.body_exists else 0
         if self._bodies_bytes + size > BODIES_BYTES_MAX:
             raise LocalError("busy", "there are too many bodies in memory")
         connection.allow(size)

@@ -43,7 +43,7 @@ class Pace:
     body: float = 30.0
     write: float = 15.0
     heartbeat: float = 15.0
-    stop: float = 5.0
+    stop: float = 0.5
 
 
 class Connection(asyncio.Protocol):

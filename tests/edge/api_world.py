@@ -96,6 +96,7 @@ class PlayedSeat:
         """A turn, performed in its order; the answers."""
         effects = self.node.turn(list(events), self.now_ms)
         self.store.write(effects.writes)
+        self.node.performed()
         for note in effects.notes:
             self.tell(note)
         return [reply.value for reply in effects.replies]
@@ -106,11 +107,10 @@ class PlayedSeat:
             watch.put(note)
 
     def advance(self, pulses: int = 1) -> None:
-        """Let pulse cycles pass; the turn after the last makes what it sealed visible."""
+        """Let pulse cycles pass."""
         for _ in range(pulses):
             self.now_ms += PULSE_MS
             self.turn([])
-        self.turn([])
 
     async def ask(self, make: Callable[[int], Event]) -> dict[str, Any]:
         """The answer to an event, in a turn of its own."""

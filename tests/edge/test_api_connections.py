@@ -9,8 +9,9 @@ import pytest
 import uvloop
 
 from leither_lite.board import Board
-from leither_lite.edge.api import serve
+from leither_lite.edge.api import BODIES_BYTES_MAX, serve
 from leither_lite.edge.api_connections import AHEAD_BYTES_MAX, Pace
+from leither_lite.limits import PROOF_BYTES_MAX
 from tests.edge.api_world import TOKEN, PlayedSeat, running
 
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
@@ -104,12 +105,35 @@ def test_a_client_that_runs_ahead() -> None:
             await go.wait()
             return {}
 
+        def flood() -> None:
+            [connection] = world.api._door.connections.values()
+            for _ in range(1 + AHEAD_BYTES_MAX // 1_800):
+                connection.data_received(b"GET / HTTP/1.1\r\n\r\n" * 100)
+
         world.seat.ask = wait  # type: ignore[assignment, method-assign]
         with world.connect() as sock:
             sock.sendall(b"POST /v1/accounts HTTP/1.1\r\n" + HEAD + b"\r\n")
-            with pytest.raises(ConnectionError):
-                pour(sock, b"GET / HTTP/1.1\r\n\r\n" * 64)
+            world.until(begun.is_set)
+            # As if the socket had brought it: newer releases of aiohttp stop reading before that.
+            world.on_loop(flood)
+            assert all_of(sock) == b""
         world.on_loop(go.set)
+
+
+def test_bodies_of_all_requests_together() -> None:
+    """Places are given by announced lengths, and given back."""
+    with running() as world:
+        length = f"Content-Length: {PROOF_BYTES_MAX}\r\n\r\n".encode()
+        held = [world.connect() for _ in range(BODIES_BYTES_MAX // PROOF_BYTES_MAX)]
+        for sock in held:
+            sock.sendall(b"POST /v1/proofs/verify HTTP/1.1\r\n" + HEAD + length)
+        world.until(lambda: world.api._bodies_bytes == BODIES_BYTES_MAX)
+        assert world.post("/v1/accounts", {"memo": ""}).refusal == (503, "busy")
+        assert world.get("/v1/status").status == 200
+        for sock in held:
+            sock.close()
+        world.until(lambda: not world.connections)
+        assert world.post("/v1/accounts", {"memo": ""}).status == 201
 
 
 def test_a_head_without_end() -> None:

@@ -67,7 +67,7 @@ def test_a_sign_of_life() -> None:
 
 def test_as_many_watchers_as_the_board_has_places_for() -> None:
     """One more is refused; who has gone makes a place, without anything having to happen first."""
-    with running(Board(api_events_max=1)) as world:
+    with running(Board(api_events_max=1), Pace(heartbeat=3_600)) as world:
         with stream(world, "1.1") as lines:
             lines.readline()
             assert world.get("/v1/events").refusal == (429, "too_many_streams")
