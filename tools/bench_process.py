@@ -159,7 +159,8 @@ def rows(idle_s: float = 10.0, starts: int = 5) -> list[tuple[str, str]]:
             (f"bytes written in {idle_s:.0f} s of idling; an hour", f"{idle}; {idle * 3600 / idle_s:.0f} (file {same})")
         )
         server.stop()
-        ours, bare = [], []
+        ours: list[float] = []
+        bare: list[float] = []
         for _ in range(starts):
             for arguments, times in (([], ours), ([sys.executable, "-c", BARE], bare)):
                 started = Server(arguments, "/") if arguments else node(data)

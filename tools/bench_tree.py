@@ -120,7 +120,8 @@ class TreeBench:
         self.bytes_per_account = (tracemalloc.get_traced_memory()[0] - before) / size
         tracemalloc.stop()
         self.environment = lmdb.open(folder, map_size=1 << 30)
-        stored = SumTree({}.get)
+        nothing: dict[bytes, bytes] = {}
+        stored = SumTree(nothing.get)
         stored.put_many(self.leaves)
         self.values = [(key, value) for key, value in stored.writes() if value is not None]
         self.stored_bytes_per_account = sum(len(key) + len(value) for key, value in self.values) / size
@@ -184,11 +185,11 @@ class TreeBench:
                 tree.put(accounts[at], new_leaf(accounts[at]))
             else:
                 tree.put_many([(account, new_leaf(account)) for account in accounts[at : at + batch]])
-            for key, value in tree.writes():
-                if value is None:
+            for key, written in tree.writes():
+                if written is None:
                     delete(b"t" + key)
                 else:
-                    put(b"t" + key, value)
+                    put(b"t" + key, written)
         done = time.perf_counter()
         transaction.commit()
         return (done - begin) / count + (time.perf_counter() - done) / COMMIT_EVERY
