@@ -75,8 +75,12 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     with suppress(FileNotFoundError):
         path.unlink()  # what an interrupted start has left was never in use
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with open(opened, "wb") as file:
-        os.fchmod(opened, mode)  # whatever the umask
-        file.write(content)
-        file.flush()
-        os.fsync(opened)
+    try:
+        with open(opened, "wb") as file:
+            os.fchmod(opened, mode)  # whatever the umask
+            file.write(content)
+            file.flush()
+            os.fsync(opened)
+    except OSError:
+        path.unlink()
+        raise

@@ -42,6 +42,7 @@ _META_FLAG: Final = 8
 _ON_OTHER_PAGES: Final = 1
 _HEADS: Final = 2
 _DEPTH_MAX: Final = 32
+_ROWS_TOLD: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class PageFile:
         seen = (_Seen([], [], []), _Seen([], [], []))
         used = self._free_pages(seen[0])
         for number, _ in enumerate(self._rows(trees[1], seen[1], bytes, values=False)):
-            if number % 10_000 == 9_999:
+            if number % _ROWS_TOLD == _ROWS_TOLD - 1:
                 progress(f"pages of the store: {number + 1} rows looked up")
         for tree, one in zip(trees, seen, strict=True):
             if (len(one.branches), len(one.leaves), len(one.overflow)) != tree.pages or one.entries != tree.entries:

@@ -22,7 +22,7 @@ from leither_lite.edge.client import format_address
 from leither_lite.edge.files import API_ADDRESS, LOCK, PUBLIC_MODE, replace
 from leither_lite.edge.lmdb import Store
 from leither_lite.edge.loop import Service
-from leither_lite.edge.pages import check_file
+from leither_lite.edge.pages import check_file, check_pages
 from leither_lite.errors import LocalError
 from leither_lite.node.turn import read_start
 from leither_lite.node.wallet import Keyring
@@ -66,8 +66,14 @@ def read_board(folder: Path) -> Board:
 
 
 def open_store(folder: Path, board: Board) -> Store:
-    """The folder's store, after a child process has read its newest state without harm. Raises Halt."""
+    """The folder's store, after a child process has read its newest state without harm. Raises Halt.
+
+    Where the last run did not take its address away, it was killed, lost its power, or died of a damaged page: then
+    the pages are looked through first.
+    """
     path = folder / lmdb.FILE
+    if (folder / API_ADDRESS).exists():
+        check_pages(path, _say)
     check_file(path)
     lmdb.probe(path, board.map_bytes, read_start)
     return Store.open(path, board.map_bytes)
