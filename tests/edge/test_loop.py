@@ -27,8 +27,9 @@ NO_ROOM: Final = Halt("disk_full", "the disk takes no more")
 
 
 class FailingStore(Store):
-    """A store whose commits fail, wait, or are counted, as a test says."""
+    """A store whose commits fail, wait at a gate, or are counted, as a test says."""
 
+    entered: threading.Event
     failure: Halt | None = None
     lost: Halt | None = None
     gate: threading.Event | None = None
@@ -37,6 +38,7 @@ class FailingStore(Store):
 
     def write(self, writes: Sequence[Write]) -> None:
         """As the test says."""
+        self.entered.set()
         if self.gate is not None:
             assert self.gate.wait(10)
         if self.failure is not None and (not self.refused or any(key[:1] in self.refused for key, _ in writes)):
@@ -60,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def made(folder: Path, **settings: int) -> tuple[Service, FailingStore]:
     """A service on a folder that does not run yet."""
     store = FailingStore(folder / lmdb.FILE, MAP_BYTES)
+    store.entered = threading.Event()
     keyring = Keyring(keyfile.load(folder / keyfile.NODE_KEY), keyfile.load(folder / keyfile.ORGANIZATION_KEY))
     board = Board.from_settings({"disk_reserve_bytes": 0, **settings})
     return Service(folder, store, keyring, board, "token", False, machine.place(store.path)), store
@@ -117,12 +120,10 @@ def test_answers_come_when_they_are_durable(folder: Path) -> None:
     async def test() -> None:
         async with served(folder) as (service, store):
             gate = store.gate = threading.Event()
-            first = asyncio.create_task(open_account(service))
-            await asyncio.sleep(0)  # it asks
-            await asyncio.sleep(0)
             transaction = store.transaction_id
-            while not service._writer._work_queue.empty():  # its commit begins
-                await asyncio.sleep(0)
+            store.entered.clear()
+            first = asyncio.create_task(open_account(service))
+            assert await asyncio.to_thread(store.entered.wait, 10)
             others = [asyncio.create_task(open_account(service)) for _ in range(20)]
             await asyncio.sleep(0)
             assert not first.done()
