@@ -11,9 +11,9 @@ from typing import ClassVar
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
-from leither_lite.identity import Key, account_id, signed_digest, verify
+from leither_lite.identity import Key, account_id, signed_digest
 from leither_lite.ledger.records import Role
-from leither_lite.ledger.signed import Status, signature_field, signed_content
+from leither_lite.ledger.signed import Status, check, signature_field, signed_content
 from leither_lite.limits import ID_BYTES, KEY_BYTES, MEMO_BYTES_MAX, UINT_MAX
 
 
@@ -51,8 +51,7 @@ class Application:
 
     def check_signature(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
-        digest = signed_digest("apply", network, self.content)
-        return Status.OK if verify(self.applicant_key, self.signature, digest) else Status.BAD_SIGNATURE
+        return check("apply", network, self.applicant_key, self.signature, self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +102,7 @@ class Admission:
         status = self.application.check_signature(network)
         if status is not Status.OK:
             return status
-        digest = signed_digest("grant", network, self.content)
-        return Status.OK if verify(self.supervisor_key, self.signature, digest) else Status.BAD_SIGNATURE
+        return check("grant", network, self.supervisor_key, self.signature, self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +143,7 @@ class Invite:
 
     def check_signature(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
-        digest = signed_digest("invite", network, self.content)
-        return Status.OK if verify(self.supervisor_key, self.signature, digest) else Status.BAD_SIGNATURE
+        return check("invite", network, self.supervisor_key, self.signature, self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +181,7 @@ class InvitedJoin:
         for status in (self.application.check_signature(network), self.invite.check_signature(network)):
             if status is not Status.OK:
                 return status
-        digest = signed_digest("apply", network, self.application.content)
-        return Status.OK if verify(self.invite.invite_key, self.proof, digest) else Status.BAD_SIGNATURE
+        return check("apply", network, self.invite.invite_key, self.proof, self.application.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,5 +224,4 @@ class RoleChange:
 
     def check_signatures(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
-        digest = signed_digest("role", network, self.content)
-        return Status.OK if verify(self.supervisor_key, self.signature, digest) else Status.BAD_SIGNATURE
+        return check("role", network, self.supervisor_key, self.signature, self.content)

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, NamedTuple
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.identity import Key, signed_digest, verify
-from leither_lite.ledger.signed import Status, signature_field, signed_content
+from leither_lite.ledger.signed import Status, check, signature_field, signed_content
 from leither_lite.limits import (
     DIGEST_BYTES,
     ID_BYTES,
@@ -109,8 +109,7 @@ class Payment(NamedTuple):
             return Status.INVOICE_MISMATCH
         if not verify(self.invoice.payee_key, self.invoice_signature, self.invoice_digest):
             return Status.BAD_SIGNATURE
-        digest = signed_digest("payment", network, self.payment_content)
-        return Status.OK if verify(self.payer_key, self.payment_signature, digest) else Status.BAD_SIGNATURE
+        return check("payment", network, self.payer_key, self.payment_signature, self.payment_content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,5 +154,4 @@ class Distribution:
 
     def check_signatures(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
-        digest = signed_digest("distrib", network, self.content)
-        return Status.OK if verify(self.organization_key, self.signature, digest) else Status.BAD_SIGNATURE
+        return check("distrib", network, self.organization_key, self.signature, self.content)

@@ -10,6 +10,7 @@ from typing import Final
 
 from leither_lite import codec
 from leither_lite.codec import Value
+from leither_lite.identity import signed_digest, verify
 from leither_lite.limits import SIGNATURE_BYTES
 
 SIGNED_BYTES_MAX: Final = 1024
@@ -51,3 +52,8 @@ def signed_content(value: Value) -> bytes:
 def signature_field(value: Value) -> bytes:
     """A field that holds a signature. Raises RemoteError("bad_operation")."""
     return codec.octets(value, SIGNATURE_BYTES, "bad_operation")
+
+
+def check(tag: str, network: bytes, key: bytes, signature: bytes, content: bytes) -> Status:
+    """OK if `key` has signed `content` (CBOR) under the tag's domain in this network, else BAD_SIGNATURE."""
+    return Status.OK if verify(key, signature, signed_digest(tag, network, content)) else Status.BAD_SIGNATURE
