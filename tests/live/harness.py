@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -287,9 +286,3 @@ def doctor(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     found = json.loads(done.stdout)["findings"]
     assert (done.returncode != 0) == any(finding["level"] == "error" for finding in found), done
     return [finding for finding in found if finding["level"] != "ok"]
-
-
-def copy_settings(folder: Path, settings: str) -> None:
-    """Settings for the next start."""
-    (folder / "settings.toml").write_text(settings)
-    os.sync()
