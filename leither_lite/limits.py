@@ -36,6 +36,11 @@ SEGMENT_SET_ITEMS_MAX: Final = 16
 # Rosters: number of keys -> quorum, by heads (section 4).
 QUORUM: Final = {1: 1, 3: 2, 4: 3, 7: 5}
 
+# Committees (sections 4 and 5).
+WILLING_MAX: Final = 24
+HELD_SIGNATURES_MAX: Final = 16
+ADDRESS_BYTES_MAX: Final = 64
+
 # Payments, texts (section 5).
 MEMO_BYTES_MAX: Final = 64
 REASON_BYTES_MAX: Final = 256

@@ -1,6 +1,6 @@
 """The state of a level-1 group: its entries, its tree, and all else that it agrees on (docs/protocol.md, 2, 3 and 5).
 
-Decides what the state is and how it is committed to. What may change it is decided in `ledger.body`. Never reads a
+Decides what the state is and how it is committed to. What may change it is decided in `ledger.judge`. Never reads a
 clock; never checks who agreed.
 """
 
@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from leither_lite import codec
-from leither_lite.codec import encode
+from leither_lite.codec import Value, encode
 from leither_lite.effects import Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import (
@@ -27,7 +27,9 @@ from leither_lite.header import (
     state_digest,
     take_signatures,
 )
-from leither_lite.identity import h20
+from leither_lite.identity import seal_message, verify
+from leither_lite.ledger.committee import Willing
+from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes, decode_page, encode_page
 from leither_lite.limits import (
     BODY_SEGMENTS_MAX,
@@ -35,23 +37,29 @@ from leither_lite.limits import (
     GROUP_MEMBERS_MAX,
     ID_BYTES,
     NODE_BYTES,
+    QUORUM,
     SETTLED_TICKS_MIN,
     STATE_BYTES_MAX,
     UINT_MAX,
+    WILLING_MAX,
 )
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree import node
+from leither_lite.tree.proof_cbor import take_handover
 from leither_lite.tree.tree import SumTree
 
-STATE_FIELDS = 7
 SEALED_BYTES_MAX = 32 * 1024
+_SHORT_FIELDS = 7
+_LONG_FIELDS = 9
 
 
 class State(NamedTuple):
-    """S: [date, floor, settled, pending, invites, role changes, frozen ids].
+    """S: [date, floor, settled, pending, invites, role changes, frozen ids], and, unless both are 0 and none,
+    appointed and willing.
 
-    `settled`, `pending` and `invites` are roots of sets (36 bytes); date and floor are ticks; frozen ids rise.
+    `settled`, `pending` and `invites` are roots of sets (36 bytes); date and floor are ticks; frozen ids rise, and so
+    do the keys of the willing. `appointed` is the term that the last appointment opens.
     """
 
     date: int
@@ -61,10 +69,15 @@ class State(NamedTuple):
     invites: bytes
     role_changes: int
     frozen: tuple[bytes, ...]
+    appointed: int = 0
+    willing: tuple[Willing, ...] = ()
 
     def encode(self) -> bytes:
         """The CBOR of S. Raises Halt("state_too_large"): the rules keep it within 4,096 bytes."""
-        content = encode([*self[:-1], list(self.frozen)])
+        fields: list[Value] = [*self[:6], list(self.frozen)]
+        if self.appointed or self.willing:
+            fields += [self.appointed, [[*node] for node in self.willing]]
+        content = encode(fields)
         if len(content) > STATE_BYTES_MAX:
             raise Halt(
                 "state_too_large", f"the state has {len(content)} bytes; at most {STATE_BYTES_MAX} are agreed on"
@@ -74,25 +87,35 @@ class State(NamedTuple):
     @classmethod
     def decode(cls, content: bytes) -> State:
         """Raises RemoteError("bad_state"), or a reason of the codec."""
+        reason = "bad_state"
         if len(content) > STATE_BYTES_MAX:
-            raise RemoteError("bad_state", "more than 4,096 bytes")
-        date, floor, settled, pending, invites, role_changes, frozen = codec.fields(
-            codec.decode(content), STATE_FIELDS, "bad_state"
+            raise RemoteError(reason, "more than 4,096 bytes")
+        fields = codec.items(codec.decode(content), _LONG_FIELDS, reason)
+        if len(fields) == _SHORT_FIELDS:
+            fields = [*fields, 0, []]
+        elif fields[_SHORT_FIELDS:] == [0, []]:
+            raise RemoteError(reason, "not in its one form")
+        date, floor, settled, pending, invites, role_changes, frozen, appointed, willing = codec.fields(
+            fields, _LONG_FIELDS, reason
         )
         ids = tuple(
-            codec.octets(account, ID_BYTES, "bad_state")
-            for account in codec.items(frozen, GROUP_MEMBERS_MAX, "bad_state")
+            codec.octets(account, ID_BYTES, reason) for account in codec.items(frozen, GROUP_MEMBERS_MAX, reason)
         )
+        nodes = tuple(Willing.take(value, reason) for value in codec.items(willing, WILLING_MAX, reason))
         if any(later <= earlier for earlier, later in pairwise(ids)):
-            raise RemoteError("bad_state", "frozen ids must rise")
+            raise RemoteError(reason, "frozen ids must rise")
+        if any(later.key <= earlier.key for earlier, later in pairwise(nodes)):
+            raise RemoteError(reason, "the keys of the willing must rise")
         return cls(
-            codec.uint(date, UINT_MAX, "bad_state"),
-            codec.uint(floor, UINT_MAX, "bad_state"),
-            codec.octets(settled, NODE_BYTES, "bad_state"),
-            codec.octets(pending, NODE_BYTES, "bad_state"),
-            codec.octets(invites, NODE_BYTES, "bad_state"),
-            codec.uint(role_changes, UINT_MAX, "bad_state"),
+            codec.uint(date, UINT_MAX, reason),
+            codec.uint(floor, UINT_MAX, reason),
+            codec.octets(settled, NODE_BYTES, reason),
+            codec.octets(pending, NODE_BYTES, reason),
+            codec.octets(invites, NODE_BYTES, reason),
+            codec.uint(role_changes, UINT_MAX, reason),
             ids,
+            codec.uint(appointed, UINT_MAX, reason),
+            nodes,
         )
 
     def opened(self, date: int) -> State:
@@ -179,7 +202,11 @@ class SealedPulse:
 
 @dataclass(slots=True)
 class Group:
-    """A level-1 group as of its last sealed pulse; a body that is open on it runs ahead of that in `entries`."""
+    """A level-1 group as of its last sealed pulse; bodies that are executed on it run ahead of that in `entries`.
+
+    `roster` is R of that pulse: who may seal the next header. `roster_max`: the charter's limit of an appointed roster.
+    `ahead`: how many bodies that have done something are executed above the last sealed pulse.
+    """
 
     network: bytes
     supply: int
@@ -192,6 +219,8 @@ class Group:
     tree: SumTree = field(default_factory=SumTree)
     invites: SumTree = field(default_factory=SumTree)
     page_bytes: int = PAGE_HEAD_BYTES
+    roster_max: int = max(QUORUM)
+    ahead: int = 0
 
     def insert(self, account: bytes, entry: Entry) -> None:
         """Set an entry, and count its page; the tree takes it when the body settles."""
@@ -202,11 +231,11 @@ class Group:
             self.page_bytes += counted_bytes(entry.record) - counted_bytes(before.record)
         self.entries[account] = entry
 
-    def meta_of(self, state: State) -> bytes:
-        """The meta digest with this state, the present roster, an empty outbox and the present counters."""
+    def meta_of(self, state: State, roster: bytes) -> bytes:
+        """The meta digest with this state and R, an empty outbox and the present counters."""
         sealed = self.sealed
         return node.meta(
-            roster_digest(self.roster),
+            roster_digest(roster),
             node.EMPTY,
             sealed.sent_out,
             sealed.settled_in,
@@ -224,23 +253,30 @@ class Group:
         return decode_roster(self.roster)
 
 
-def invite_item(content: bytes) -> bytes:
-    """The id of a used invite in its set: H20("leither.invite", CBOR item)."""
-    return h20("invite", encode(content))
-
-
-def invite_leaf(pulse: int, item: bytes) -> bytes:
-    """The leaf of a used invite: u64 pulse || u64 amount (0) || id."""
-    return node.pack_node(pulse, 0, item)
-
-
 SNAPSHOT_PULSES = 64
 """A whole page is kept at every pulse that is a multiple of this, only what changed at the others."""
+_PULSE_BYTES = 8
+
+
+def base_pulse(reader: Reader) -> int:
+    """The pulse whose whole page came from others, with nothing of what was before it; 0 without one.
+
+    Raises Halt("store_corrupt").
+    """
+    content = reader.get(keys.BASE)
+    if content is None:
+        return 0
+    if len(content) != _PULSE_BYTES:
+        raise Halt("store_corrupt", "the store does not say with which pulse it begins")
+    return int.from_bytes(content, "big")
 
 
 def entries_at(reader: Reader, pulse: int) -> dict[bytes, Entry]:
     """Every account's entry as of a retained pulse, in the order of their ids. Raises Halt("store_corrupt")."""
-    start = pulse - pulse % SNAPSHOT_PULSES
+    base = base_pulse(reader)
+    if pulse < base:
+        raise Halt("store_corrupt", f"the store has no accounts of pulse {pulse}: it begins with pulse {base}")
+    start = max(pulse - pulse % SNAPSHOT_PULSES, base)
     entries: dict[bytes, Entry] = {}
     for at in range(start, pulse + 1):
         content = reader.get(keys.snapshot(at) if at == start else keys.changes(at))
@@ -284,8 +320,8 @@ def last_pulse(reader: Reader) -> int:
 
 
 def first_pulse(reader: Reader) -> int:
-    """The oldest retained pulse, 0 in an empty store."""
-    found = next(reader.scan(*keys.PULSES), None)
+    """The oldest retained pulse whose accounts are here, 0 in an empty store. Never below the store's base."""
+    found = next(reader.scan(keys.sealed(base_pulse(reader)), keys.PULSES[1]), None)
     return 0 if found is None else keys.sequence_of(found[0])
 
 
@@ -296,8 +332,12 @@ def tree_of(entries: dict[bytes, Entry]) -> SumTree:
     return tree
 
 
-def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None) -> Group:
+def load(
+    reader: Reader, network: bytes, supply: int, pulse: int | None = None, *, roster_max: int = max(QUORUM)
+) -> Group:
     """The group as of a retained pulse, the newest by default, checked against its header and that against its seal.
+
+    `roster_max` is the charter's.
 
     Raises Halt("store_corrupt") where the store does not hold what its own header commits to.
     """
@@ -307,11 +347,12 @@ def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None) 
     header = sealed.header
     try:
         state = State.decode(sealed.state)
-        check_seal(sealed.header_bytes, sealed.signatures, decode_roster(_sealing_roster(reader, sealed)))
+        check_kept_seal(reader, sealed)
     except RemoteError as error:
         raise Halt("store_corrupt", f"what is kept of pulse {header.pulse} does not hold: {error}") from error
     entries = entries_at(reader, header.pulse)
-    group = Group(network, supply, sealed.roster, sealed, header, header_digest(sealed.header_bytes), state)
+    digest = header_digest(sealed.header_bytes)
+    group = Group(network, supply, sealed.roster, sealed, header, digest, state, roster_max=roster_max)
     group.tree = tree_of(entries)
     for key, value in reader.scan(*keys.INVITES):
         used_in = int.from_bytes(value, "big")
@@ -323,15 +364,36 @@ def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None) 
     whole = (
         (header.network, inner, group.invites.root()) == (network, sealed.inner, state.invites)
         and body_digest(sealed.entries) == header.body
-        and group.node_of(header.pulse, inner, group.meta_of(state)) == header.node
+        and group.node_of(header.pulse, inner, group.meta_of(state, sealed.roster)) == header.node
     )
     if not whole:
         raise Halt("store_corrupt", f"the records of pulse {header.pulse} do not lead to the header that was sealed")
     return group
 
 
-def _sealing_roster(reader: Reader, sealed: SealedPulse) -> bytes:
-    """R of the pulse before, which had the say; genesis, and the oldest pulse that is here, answer for themselves."""
+def check_kept_seal(reader: Reader, sealed: SealedPulse) -> None:
+    """Raises RemoteError as `check_seal` unless a quorum of the roster that had the say has signed.
+
+    Of the oldest pulse that is here, where it changed the roster and no handover before it is here, that roster is not
+    known: then every signature must be good, whoever's it is.
+    """
+    roster = _sealing_roster(reader, sealed)
+    if roster is not None:
+        check_seal(sealed.header_bytes, sealed.signatures, decode_roster(roster))
+        return
+    message = seal_message(header_digest(sealed.header_bytes))
+    if not sealed.signatures or not all(verify(key, signature, message) for key, signature in sealed.signatures):
+        raise RemoteError("bad_signature", f"of the seal of pulse {sealed.header.pulse}")
+
+
+def _sealing_roster(reader: Reader, sealed: SealedPulse) -> bytes | None:
+    """R of the pulse before, which had the say. Where that is not here, of the newest handover before; without any, the
+    genesis and whatever changed no roster answer for themselves. None if it is not known."""
     pulse = sealed.header.pulse
     before = sealed_at(reader, pulse - 1) if pulse else None
-    return sealed.roster if before is None else before.roster
+    if before is not None:
+        return before.roster
+    found = next(reader.scan(keys.HANDOVERS[0], keys.handover(pulse), reverse=True), None)
+    if found is not None:
+        return take_handover(codec.decode(found[1])).roster
+    return sealed.roster if reader.get(keys.handover(pulse)) is None else None

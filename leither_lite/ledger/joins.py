@@ -1,6 +1,6 @@
 """Applications, admissions, invites and role changes: their bytes and signatures (docs/protocol.md, section 5).
 
-Decides whether one is well formed and truly signed; whether the state allows it is decided by `ledger.group`.
+Decides whether one is well formed and truly signed; whether the state allows it is decided by `ledger.judge`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import ClassVar
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
-from leither_lite.identity import Key, account_id, signed_digest
+from leither_lite.identity import Key, account_id, h20, signed_digest
 from leither_lite.ledger.records import Role
 from leither_lite.ledger.signed import Status, check, signature_field, signed_content
 from leither_lite.limits import ID_BYTES, KEY_BYTES, MEMO_BYTES_MAX, UINT_MAX
+from leither_lite.tree.node import pack_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,16 @@ class Invite:
     def check_signature(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
         return check("invite", network, self.supervisor_key, self.signature, self.content)
+
+
+def invite_item(content: bytes) -> bytes:
+    """The id of a used invite in its set: H20("leither.invite", CBOR item)."""
+    return h20("invite", encode(content))
+
+
+def invite_leaf(pulse: int, item: bytes) -> bytes:
+    """The leaf of a used invite: u64 pulse || u64 amount (0) || id."""
+    return pack_node(pulse, 0, item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Every kind of operation on accounts, and how one is told from another (docs/protocol.md, section 5)."""
+"""Every kind of operation, and how one is told from another (docs/protocol.md, section 5)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Final
 from leither_lite import codec
 from leither_lite.codec import Value
 from leither_lite.errors import RemoteError
+from leither_lite.ledger.committee import Appointment, Held, Willingness
 from leither_lite.ledger.joins import Admission, InvitedJoin, RoleChange
 from leither_lite.ledger.payments import PAYMENT_CODE, Distribution, Payment
 
-Operation = Payment | Distribution | Admission | InvitedJoin | RoleChange
+Operation = Payment | Distribution | Admission | InvitedJoin | RoleChange | Appointment | Willingness | Held
 
 _KINDS: Final[dict[int, type[Operation]]] = {
     PAYMENT_CODE: Payment,
@@ -18,6 +19,9 @@ _KINDS: Final[dict[int, type[Operation]]] = {
     Admission.CODE: Admission,
     InvitedJoin.CODE: InvitedJoin,
     RoleChange.CODE: RoleChange,
+    Appointment.CODE: Appointment,
+    Willingness.CODE: Willingness,
+    Held.CODE: Held,
 }
 
 

@@ -1,6 +1,6 @@
 """Invoices, payments and distributions: their bytes and signatures (docs/protocol.md, section 5).
 
-Decides whether one is well formed and truly signed; whether the state allows it is decided by `ledger.group`.
+Decides whether one is well formed and truly signed; whether the state allows it is decided by `ledger.judge`.
 """
 
 from __future__ import annotations

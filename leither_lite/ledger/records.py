@@ -1,6 +1,6 @@
 """The record of an account, its entry in a level-1 page, and how pages are counted (docs/protocol.md, 2 and 3).
 
-Never decides whether a change is allowed: that is `ledger.group`.
+Never decides whether a change is allowed: that is `ledger.judge`.
 """
 
 from __future__ import annotations

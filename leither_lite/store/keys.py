@@ -9,6 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+_U16: Final = Struct(">H")
 _U64: Final = Struct(">Q")
 _ROW: Final = Struct(">QB")
 _SEGMENT: Final = Struct(">QBH")
@@ -96,12 +97,54 @@ def application(account_id: bytes) -> bytes:
 APPLICATIONS: Final = (b"n", b"o")
 
 
+def handover(pulse: int) -> bytes:
+    """The handover of a pulse that changed the roster."""
+    return b"h" + _U64.pack(pulse)
+
+
+HANDOVERS: Final = (b"h", b"i")
+
+
+def evidence(sequence: int) -> bytes:
+    """Two signatures of one key that must not both be."""
+    return b"e" + _U64.pack(sequence)
+
+
+EVIDENCE: Final = (b"e", b"f")
+
+
+VOTES: Final = (b"v", b"w")
+"""What this node has signed of the agreement that is under way: rows of `pulse.log`."""
+
+
+def body(index: int) -> bytes:
+    """A part of the body of the proposal that this node is locked on."""
+    return b"b" + _U16.pack(index)
+
+
+BODY: Final = (b"b", b"c")
+
+
+def address(account_id: bytes) -> bytes:
+    """The newest address that a node has signed."""
+    return b"a" + account_id
+
+
+ADDRESSES: Final = (b"a", b"b")
+
+
 def sequence_of(key: bytes) -> int:
-    """The number in a key of `queued` or `transfer`, or the pulse in a key of a pulse."""
+    """The number in a key of `queued`, `transfer` or `evidence`; the pulse in a key of a pulse or handover."""
     number: int = _U64.unpack_from(key, 1)[0]
     return number
 
 
+BASE: Final = b"mbase"
+"""u64: the pulse whose whole page came from others, with nothing of what was before it. Without it, the genesis."""
+GENESIS: Final = b"mgenesis"
+"""The sealed genesis, kept for who joins once retention has let go of pulse 0."""
+BOOTSTRAP: Final = b"mpeers"
+APPLYING: Final = b"mapplying"
 SCHEMA: Final = b"mschema"
 CHARTER: Final = b"mcharter"
 CHECKPOINT: Final = b"mcheckpoint"

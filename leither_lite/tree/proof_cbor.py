@@ -97,7 +97,7 @@ def root_value(root: SealedRoot) -> Value:
     return [
         root.header,
         signatures_value(root.signatures),
-        [_handover_value(handover) for handover in root.handovers],
+        [handover_value(handover) for handover in root.handovers],
         [] if root.checkpoint is None else root.checkpoint.value(),
     ]
 
@@ -108,7 +108,7 @@ def take_root(value: Value) -> SealedRoot:
     return SealedRoot(
         codec.octets_upto(header, HEADER_BYTES_MAX, _REASON),
         take_signatures(signatures, _REASON),
-        tuple(_take_handover(handover) for handover in codec.items(handovers, HANDOVERS_MAX, _REASON)),
+        tuple(take_handover(handover) for handover in codec.items(handovers, HANDOVERS_MAX, _REASON)),
         None if checkpoint == [] else Checkpoint.take(checkpoint),
     )
 
@@ -149,7 +149,8 @@ def _take_leaf(value: Value) -> OtherLeaf | None:
     )
 
 
-def _handover_value(handover: Handover) -> Value:
+def handover_value(handover: Handover) -> Value:
+    """A handover as a CBOR value."""
     return [
         handover.header,
         handover.inner,
@@ -162,7 +163,8 @@ def _handover_value(handover: Handover) -> Value:
     ]
 
 
-def _take_handover(value: Value) -> Handover:
+def take_handover(value: Value) -> Handover:
+    """The handover in a CBOR value, unchecked. Raises RemoteError("proof_fields")."""
     header, inner, outbox, sent_out, settled_in, state, roster, signatures = codec.fields(value, 8, _REASON)
     return Handover(
         codec.octets_upto(header, HEADER_BYTES_MAX, _REASON),

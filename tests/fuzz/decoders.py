@@ -18,6 +18,7 @@ from leither_lite.edge import keyfile
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Seal, decode_roster, encode_roster
 from leither_lite.ledger import operations
+from leither_lite.ledger.committee import Willing, Willingness
 from leither_lite.ledger.group import GENESIS_STATE, SealedPulse, State
 from leither_lite.ledger.joins import Application
 from leither_lite.ledger.payments import Invoice
@@ -37,13 +38,16 @@ from tests.ledger.founding import (
     NETWORK,
     ORGANIZATION,
     admission,
+    appointment,
     charter_of,
     distribution,
+    held,
     invite,
     invited,
     key_of,
     payment,
     role_change,
+    willingness,
 )
 from tests.node.seat import grown
 from tests.vectors.ledger import TRUST, VECTORS, signatures
@@ -164,6 +168,15 @@ def _decode_application(encoded: bytes) -> Application:
     return Application.from_values(content, signature)
 
 
+def _decode_address(encoded: bytes) -> Willingness:
+    content, signature = codec.fields(codec.decode(encoded), 2, "bad_address")
+    return Willingness.decode(content, signature)
+
+
+def _encode_address(address: Willingness) -> bytes:
+    return codec.encode([address.content, address.signature])
+
+
 def _encode_application(application: Application) -> bytes:
     return codec.encode([application.content, application.signature])
 
@@ -172,7 +185,10 @@ def _encode_application(application: Application) -> bytes:
 _GROWN: Final = grown().store
 _SEALED_PULSES: Final = tuple(_GROWN.content()[keys.sealed(pulse)] for pulse in range(3))
 _PAGES: Final = tuple(_GROWN.content()[key] for key in (keys.snapshot(0), keys.changes(1), keys.changes(2)))
-_STATES: Final = (State(7, 3, bytes(36), b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20)).encode(),)
+_STATE: Final = State(7, 3, bytes(36), b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20))
+_WILLING: Final = (Willing(b"\1" * 32, "a.example:7000", 5, 1), Willing(b"\2" * 32, "", 6, 0))
+_STATES: Final = (_STATE.encode(), _STATE._replace(appointed=3, willing=_WILLING).encode())
+_ADDRESS: Final = willingness(FOUNDER, 7, address="a.example:7000")
 _OPERATIONS: Final = tuple(
     made.encode()
     for made in (
@@ -181,6 +197,9 @@ _OPERATIONS: Final = tuple(
         admission(ORGANIZATION),
         invited(ORGANIZATION, 3),
         role_change(FOUNDER.account, 1, 2),
+        appointment(FOUNDER, ORGANIZATION, key_of(3), number=2),
+        willingness(FOUNDER, 7, address="a.example:7000"),
+        held(bytes(32), [FOUNDER, ORGANIZATION], [key_of(3), key_of(4)]),
     )
 )
 _INVOICE: Final = SignedInvoice.sign(NETWORK, FOUNDER, Invoice(FOUNDER.public, 5, 6, 7, "tea ☕"))
@@ -235,6 +254,7 @@ DECODERS: Final = (
     ),
     Decoder("transfer", Transfer.decode, Transfer.encode, _rows_of(keys.TRANSFERS)),
     Decoder("application", _decode_application, _encode_application, _rows_of(keys.APPLICATIONS), _mutate_inside),
+    Decoder("address", _decode_address, _encode_address, (_encode_address(_ADDRESS),), _mutate_inside),
     Decoder("frame", lambda encoded: OperationReceived.from_frame(0, NETWORK, encoded), _encode_frame, _FRAMES),
     Decoder("key-file", keyfile.decode_key, keyfile.encode_key, (keyfile.encode_key(FOUNDER),), mutate_bytes),
     Decoder("key-export", keyfile.Export.decode, keyfile.Export.encode, (_EXPORT.encode(),), _mutate_export),

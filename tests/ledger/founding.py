@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from leither_lite.header import Header, sign_seal
 from leither_lite.identity import Key
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.body import Body
+from leither_lite.ledger.committee import Appointment, Held, Willingness
 from leither_lite.ledger.group import Group, SealedPulse
 from leither_lite.ledger.joins import Admission, Application, Invite, InvitedJoin, RoleChange
 from leither_lite.ledger.operations import Operation
@@ -75,6 +77,22 @@ def role_change(account: bytes, role: int, number: int, supervisor: Key = FOUNDE
     return RoleChange.make(NETWORK, supervisor, account, role, number)
 
 
+def appointment(*roster: Key, number: int = 0, supervisor: Key = FOUNDER) -> Appointment:
+    """The appointment of who seals next."""
+    return Appointment.make(NETWORK, supervisor, [key.public for key in roster], number)
+
+
+def willingness(key: Key, number: int = 1, willing: int = 1, address: str = "") -> Willingness:
+    """A node's word that it holds, or does not hold any more."""
+    return Willingness.make(NETWORK, key, address, willing, number)
+
+
+def held(digest: bytes, signers: Sequence[Key], silent: Sequence[Key] = ()) -> Held:
+    """That signers hold page and body of the header with that digest, and others did not say so."""
+    pairs = sorted((key.public, Held.sign(NETWORK, key, digest)) for key in signers)
+    return Held(digest, tuple(pairs), tuple(sorted(key.public for key in silent)))
+
+
 def payment(
     payer: Key, payee: Key, amount: int, sent: int, asked: int = 0, valid_until: int = 0, number: int = 0
 ) -> Payment:
@@ -88,11 +106,10 @@ def take(body: Body, *operations: Operation) -> list[Status]:
     return [body.take(operation, operation.encode()) for operation in operations]
 
 
-def seal(body: Body, tick: int = 0, term: int = 0) -> tuple[SealedPulse, Header]:
+def seal(body: Body, tick: int = 0) -> tuple[SealedPulse, Header]:
     """Close a body and seal it by the founder."""
-    header = body.close(term, tick)
-    encoded = header.encode()
-    return body.seal(encoded, header, ((FOUNDER.public, sign_seal(FOUNDER, encoded)),)), header
+    header = body.close(tick)
+    return body.seal(((FOUNDER.public, sign_seal(FOUNDER, body.header_bytes)),)), header
 
 
 def pulse(group: Group, *operations: Operation, tick: int = 0) -> tuple[SealedPulse, list[bytes]]:

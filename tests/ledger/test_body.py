@@ -10,8 +10,10 @@ import pytest
 
 from leither_lite import codec
 from leither_lite.errors import Halt
+from leither_lite.header import encode_roster
 from leither_lite.identity import Key
 from leither_lite.ledger.body import Body
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Payment
@@ -20,9 +22,11 @@ from leither_lite.ledger.signed import Status
 from leither_lite.limits import (
     BODY_SEGMENTS_MAX,
     PAGE_BYTES_MAX,
+    RECEIPT_TICKS_MAX,
     SEGMENT_BYTES_MAX,
     SEGMENT_SET_ITEMS_MAX,
     SUPPLY_MAX,
+    WILLING_MAX,
 )
 from leither_lite.tree.node import node_sum
 from tests.ledger.founding import (
@@ -31,8 +35,10 @@ from tests.ledger.founding import (
     ORGANIZATION,
     SUPPLY,
     admission,
+    appointment,
     distribution,
     founded_group,
+    held,
     invited,
     key_of,
     payment,
@@ -40,6 +46,7 @@ from tests.ledger.founding import (
     role_change,
     seal,
     take,
+    willingness,
 )
 
 ALICE: Final = key_of(10)
@@ -86,6 +93,39 @@ def full_page(group: Group) -> Group:
     return group
 
 
+WILLING: Final = tuple(key_of(number) for number in range(2_000, 2_000 + WILLING_MAX))
+
+
+def with_willing(group: Group) -> Group:
+    """The group with as many willing nodes as S takes, and Bob among them."""
+    nodes = [Willing(key.public, "", 5, 0) for key in (BOB, *WILLING[1:])]
+    group.state = group.state._replace(willing=tuple(sorted(nodes)))
+    return group
+
+
+def with_roster_max(group: Group, roster_max: int) -> Group:
+    """The group of a charter that allows no larger roster."""
+    group.roster_max = roster_max
+    return group
+
+
+def with_roster(group: Group, *roster: Key) -> Group:
+    """The group as another roster seals it."""
+    group.roster = encode_roster([key.public for key in roster])
+    return group
+
+
+def guests() -> Group:
+    """The village, and Bob a guest."""
+    group = village()
+    entry = group.entries[BOB.account]
+    group.insert(BOB.account, entry._replace(record=entry.record._replace(role=Role.GUEST)))
+    return group
+
+
+DIGEST: Final = village().digest
+FOUR: Final = (ALICE, BOB, FOUNDER, ORGANIZATION)
+
 REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
     Status.ACCOUNT_EXISTS: [(village, admission(ALICE)), (village, invited(BOB, 1_001)), (village, admission(FOUNDER))],
     Status.ACCOUNT_FROZEN: [
@@ -99,7 +139,19 @@ REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
         (village, payment(ALICE, BOB, 4, 0, asked=3)),
     ],
     Status.AMOUNT_ZERO: [(village, payment(ALICE, BOB, 0, 0)), (village, distribution(ALICE.account, 0, 1))],
+    Status.BAD_ROSTER: [
+        (village, appointment()),
+        (village, appointment(ALICE, BOB)),
+        (village, appointment(ALICE, BOB, ALICE)),
+        (village, appointment(ALICE, BOB, STRANGER)),
+        (village, appointment(*FOUR)),
+        (village, appointment(ORGANIZATION)),
+        (lambda: with_roster_max(village(), 1), appointment(ALICE, BOB, FOUNDER)),
+        (guests, appointment(BOB)),
+        (village, appointment(STRANGER, number=7)),
+    ],
     Status.EXPIRED: [
+        (lambda: village(tick=RECEIPT_TICKS_MAX + 8), willingness(ALICE, 7)),
         (lambda: village(tick=51), payment(ALICE, BOB, 1, 0, valid_until=50)),
         (lambda: village(tick=51), invited(STRANGER, 1_001, valid_until=50)),
     ],
@@ -126,6 +178,23 @@ REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
         (village, distribution(ALICE.account, 1, 0, organization=FOUNDER)),
         (village, role_change(ALICE.account, Role.GUEST, 0, supervisor=ALICE)),
         (village, role_change(ALICE.account, Role.GUEST, 0, supervisor=STRANGER)),
+        (village, appointment(ALICE, supervisor=ALICE)),
+        (village, appointment(ALICE, supervisor=STRANGER)),
+        (village, appointment(STRANGER, supervisor=ALICE)),
+        (village, willingness(STRANGER)),
+        (village, willingness(ORGANIZATION)),
+        (guests, willingness(BOB)),
+        (lambda: village(tick=RECEIPT_TICKS_MAX + 8), willingness(STRANGER, 7)),
+        (lambda: with_willing(village()), held(DIGEST, [ALICE])),
+        (lambda: with_willing(village()), held(DIGEST, [BOB], [ALICE])),
+        (lambda: with_willing(village()), held(DIGEST, [BOB], [BOB])),
+        (lambda: with_willing(with_roster(village(), BOB)), held(DIGEST, [BOB])),
+        (lambda: with_willing(with_roster(village(), BOB)), held(DIGEST, [], [BOB])),
+    ],
+    Status.WILLING_FULL: [(lambda: with_willing(village()), willingness(ALICE))],
+    Status.WRONG_HEADER: [
+        (lambda: with_willing(village()), held(bytes(32), [BOB])),
+        (lambda: with_willing(village()), held(bytes(32), [ALICE])),
     ],
     Status.PAYER_IS_PAYEE: [(village, payment(ALICE, ALICE, 1, 0)), (village, distribution(NETWORK, 1, 1))],
     Status.ROLE_FIXED: [(village, role_change(NETWORK, Role.GUEST, 0))],
@@ -135,7 +204,14 @@ REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
         (village, payment(STRANGER, BOB, 1, 0)),
         (village, distribution(ALICE.account, 1, 0, organization=STRANGER)),
     ],
-    Status.WRONG_NUMBER: [(village, role_change(ALICE.account, Role.GUEST, 1))],
+    Status.WRONG_NUMBER: [
+        (village, role_change(ALICE.account, Role.GUEST, 1)),
+        (village, appointment(ALICE, number=1)),
+        (village, willingness(ALICE, willing=0)),
+        (lambda: with_willing(village()), willingness(ALICE, willing=0)),
+        (lambda: with_willing(village()), willingness(BOB, 5)),
+        (lambda: with_willing(village()), willingness(BOB, 5, willing=0)),
+    ],
     Status.WRONG_SENT: [
         (village, payment(ALICE, BOB, 1, 1)),
         (village, distribution(ALICE.account, 1, 0)),
@@ -143,8 +219,16 @@ REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
     ],
 }
 
-# What `check_signatures` says: tests of payments and joins. Body_full: below. What only a node says: tests of its desk.
-ELSEWHERE: Final = {Status.OK, Status.BAD_SIGNATURE, Status.INVOICE_MISMATCH, Status.BODY_FULL, Status.OTHER_NETWORK}
+# What `check_signatures` says: tests of payments, joins, committees. Body_full: below. Misplaced: tests of committees.
+# What only a node says: tests of its desk.
+ELSEWHERE: Final = {
+    Status.OK,
+    Status.BAD_SIGNATURE,
+    Status.INVOICE_MISMATCH,
+    Status.BODY_FULL,
+    Status.MISPLACED,
+    Status.OTHER_NETWORK,
+}
 
 
 def test_every_status_is_here_or_elsewhere() -> None:
@@ -159,10 +243,11 @@ def test_every_status_is_here_or_elsewhere() -> None:
 def test_refused(status: Status, make: Callable[[], Group], operation: Operation) -> None:
     group = make()
     body = Body(group)
-    before = dict(group.entries), group.tree.root(), body.state, group.page_bytes
+    before = dict(group.entries), group.tree.root(), body.state, body.roster, group.page_bytes
     assert body.take(operation, operation.encode()) is status
     assert body.is_empty
-    assert (dict(group.entries), group.tree.root(), body.state, group.page_bytes) == before
+    assert (dict(group.entries), group.tree.root(), body.state, body.roster, group.page_bytes) == before
+    assert group.ahead == 0
 
 
 def test_limits_are_allowed() -> None:
@@ -239,7 +324,7 @@ def test_unbalanced_is_never_sealed(balance: int) -> None:
     entry = group.entries[BOB.account]
     group.insert(BOB.account, entry._replace(record=entry.record._replace(balance=balance)))
     with pytest.raises(Halt, match="not_conserved"):
-        body.close(0, 0)
+        body.close(0)
 
 
 def payments_between(payer: Key, payee: Key, first: int, count: int) -> list[Payment]:
@@ -304,7 +389,7 @@ def test_header_follows_from_the_one_before() -> None:
     group = village(tick=7)
     before, digest = group.header, group.digest
     body = Body(group)
-    assert body.close(0, 3).tick == 7, "ticks never fall"
-    header = Body(group).close(1, 9)
+    assert body.close(3).tick == 7, "ticks never fall"
+    header = Body(group, 1).close(9)
     assert header == replace(before, term=1, pulse=2, tick=9, previous=digest, node=header.node, body=header.body)
     assert body.state.date == 7

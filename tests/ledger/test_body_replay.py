@@ -10,15 +10,19 @@ import pytest
 from leither_lite import codec
 from leither_lite.errors import RemoteError
 from leither_lite.header import Header, body_digest, segment_digest
-from leither_lite.ledger.body import Body, execute_again
+from leither_lite.ledger.body import Body
 from leither_lite.ledger.group import Group, SealedPulse
 from leither_lite.ledger.operations import Operation
+from leither_lite.ledger.replay import execute_again
+from leither_lite.ledger.signed import Status
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_SET_ITEMS_MAX
 from tests.ledger.founding import (
     FOUNDER,
     admission,
+    appointment,
     distribution,
     founded_group,
+    held,
     invited,
     key_of,
     payment,
@@ -176,10 +180,10 @@ def test_wrong_header(sealed: Sealed, name: str, value: object, expected: str) -
 def test_term_rises_by_one_at_most(sealed: Sealed) -> None:
     execute_again(before(), with_header(sealed[0], term=1), sealed[1])
     group = before()
-    pulse_in_term_1 = Body(group)
-    header = pulse_in_term_1.close(1, 5)
-    pulse_in_term_1.seal(header.encode(), header, ())
-    later = Body(group).close(0, 5)
+    pulse_in_term_1 = Body(group, 1)
+    pulse_in_term_1.close(5)
+    pulse_in_term_1.seal(())
+    later = Body(group, 0).close(5)
     told = SealedPulse(later.encode(), (), group.roster, group.sealed.inner, 0, 0, group.sealed.state, ())
     assert reason(told, [], group) == "header_term"
 
@@ -220,7 +224,7 @@ def test_a_split_of_ones_own_is_no_fraud() -> None:
     """Where segments end is the proposer's to say, within the bounds: whoever re-executes follows it."""
     whole, parts = Body(before()), Body(before())
     take(whole, *OPERATIONS)
-    expected = whole.close(0, 9)
+    expected = whole.close(9)
     entries: list[tuple[bytes, bytes, bytes]] = []
     segments = [array(operation) for operation in OPERATIONS]
     walk = Body(before())
@@ -229,6 +233,87 @@ def test_a_split_of_ones_own_is_no_fraud() -> None:
         walk._close(segment)
         entries.append(walk.entries[-1])
     parts.replay(segments, tuple(entries))
-    header: Header = parts.close(0, 9)
+    header: Header = parts.close(9)
     assert header == replace(expected, body=header.body)
     assert header.body != expected.body
+
+
+def whole(group: Group) -> tuple[object, ...]:
+    """What a refused body must leave as it was."""
+    return (
+        list(group.entries.items()),
+        list(group.tree.leaves()),
+        group.tree.root(),
+        group.invites.root(),
+        group.page_bytes,
+        group.state,
+        group.roster,
+        group.digest,
+        group.ahead,
+    )
+
+
+def test_after_an_error_the_group_is_as_it_was(sealed: Sealed) -> None:
+    told, segments = sealed
+    group = before()
+    start = whole(group)
+    [(digest, inner, _)] = told.entries
+    entry = (digest, inner, bytes(32))
+    assert reason(with_header(told, node=bytes(36)), segments, group) == "header_mismatch"
+    assert reason(with_header(replace(told, entries=(entry,)), body=body_digest([entry])), segments, group)
+    assert reason(with_segments(told, [array(*OPERATIONS, OPERATIONS[2])]), [array(*OPERATIONS, OPERATIONS[2])], group)
+    assert whole(group) == start
+    assert execute_again(group, told, segments).operations == [(made, made.encode()) for made in OPERATIONS]
+
+
+def test_signatures_that_were_checked_before(sealed: Sealed) -> None:
+    """Only of what is known, to the byte, is the signature not looked at."""
+    operation = OPERATIONS[2].encode()
+    forged = operation[:-1] + bytes([operation[-1] ^ 1])
+    other = before()
+    body = Body(other)
+    for made in OPERATIONS:
+        content = forged if made is OPERATIONS[2] else made.encode()
+        assert body.take(made, content) is Status.OK
+    body.close(9)
+    asked: list[bytes] = []
+
+    def known(content: bytes) -> bool:
+        asked.append(content)
+        return content == forged
+
+    told = body.seal(())
+    execute_again(before(), told, body.segments, known)
+    assert asked == [content for _, content in body.operations]
+    for says in ((lambda content: content == operation), (lambda content: False)):
+        with pytest.raises(RemoteError, match="body_operation: bad_signature"):
+            execute_again(before(), told, body.segments, says)
+
+
+def test_two_appointments_in_one_body() -> None:
+    named = [appointment(ALICE), appointment(ALICE, number=1)]
+    segment = array(*named)
+    with pytest.raises(RemoteError, match="body_operation: body_full"):
+        Body(before()).replay([segment], ((segment_digest(segment), bytes(36), bytes(32)),))
+
+
+def test_held_in_the_second_place() -> None:
+    segment = array(payment(FOUNDER, ALICE, 1, 0), held(before().digest, []))
+    with pytest.raises(RemoteError, match="body_operation: misplaced"):
+        Body(before()).replay([segment], ((segment_digest(segment), bytes(36), bytes(32)),))
+
+
+def test_terms_after_an_appointment() -> None:
+    """The next term is the one it opens, or, after a checkpoint, the one after that; never the old one."""
+    for term, expected in ((0, "header_term"), (1, ""), (2, ""), (3, "header_term")):
+        group, other = before(), before()
+        for chain in (group, other):
+            pulse(chain, appointment(FOUNDER))
+        body = Body(other, term)
+        take(body, payment(FOUNDER, ALICE, 1, 0))
+        body.close(9)
+        told = body.seal(())
+        if expected:
+            assert reason(told, body.segments, group) == expected
+        else:
+            execute_again(group, told, body.segments)

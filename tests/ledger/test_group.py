@@ -12,8 +12,9 @@ from leither_lite.errors import Halt, RemoteError
 from leither_lite.identity import h20
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.body import Body
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import GENESIS_STATE, SNAPSHOT_PULSES, Group, SealedPulse, State
-from leither_lite.limits import GROUP_MEMBERS_MAX, SETTLED_TICKS_MIN, STATE_BYTES_MAX
+from leither_lite.limits import GROUP_MEMBERS_MAX, SETTLED_TICKS_MIN, STATE_BYTES_MAX, WILLING_MAX
 from leither_lite.store import keys
 from leither_lite.store.reader import MemoryStore
 from leither_lite.tree import node
@@ -73,6 +74,11 @@ def test_load_as_of_every_pulse(store: MemoryStore) -> None:
         else:
             assert len(group.entries) == 2
             assert len(group.invites) == 0
+
+
+def test_the_charters_limit_of_a_roster(store: MemoryStore) -> None:
+    assert ledger.load(store, NETWORK, SUPPLY).roster_max == 7
+    assert ledger.load(store, NETWORK, SUPPLY, 5, roster_max=3).roster_max == 3
 
 
 def test_going_on_from_an_older_pulse_gives_the_same(store: MemoryStore) -> None:
@@ -161,6 +167,56 @@ def test_state_round_trip() -> None:
 def test_state_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RemoteError, match="bad_state"):
         State.decode(STATE._replace(**change).encode())
+
+
+NODES: Final = (Willing(b"\1" * 32, "a", 5, 1), Willing(b"\2" * 32, "", 2**64 - 1, 0))
+
+
+def test_the_long_form_of_the_state() -> None:
+    for state in (
+        STATE._replace(appointed=3),
+        STATE._replace(willing=NODES),
+        GENESIS_STATE._replace(appointed=2**64 - 1, willing=NODES[:1]),
+    ):
+        assert State.decode(state.encode()) == state
+    told = codec.decode(STATE._replace(appointed=3, willing=NODES).encode())
+    assert type(told) is list
+    assert told[:7] == codec.decode(STATE.encode())
+    assert told[7:] == [3, [[b"\1" * 32, "a", 5, 1], [b"\2" * 32, "", 2**64 - 1, 0]]]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [0, []],
+        [0],
+        [1],
+        [1, [], 0],
+        [1, [[b"\2" * 32, "", 0, 0], [b"\1" * 32, "", 0, 0]]],
+        [1, [[b"\1" * 32, "", 0, 0], [b"\1" * 32, "", 0, 0]]],
+        [1, [[b"\1" * 31, "", 0, 0]]],
+        [1, [[b"\1" * 32, "x" * 65, 0, 0]]],
+        [1, [[b"\1" * 32, "", 0, 2]]],
+        [1, [[b"\1" * 32, "", 0]]],
+        [1, [[number.to_bytes(32, "big"), "", 0, 0] for number in range(WILLING_MAX + 1)]],
+        ["1", []],
+    ],
+    ids=str,
+)
+def test_long_form_refused(tail: list[Any]) -> None:
+    short = codec.decode(STATE.encode())
+    assert type(short) is list
+    with pytest.raises(RemoteError, match="bad_state"):
+        State.decode(codec.encode([*short, *tail]))
+
+
+def test_24_willing_nodes_leave_room() -> None:
+    most = 2**64 - 1
+    nodes = tuple(Willing(number.to_bytes(32, "big"), "x" * 64, most, 1) for number in range(WILLING_MAX))
+    state = State(most, most, b"\1" * 36, b"\2" * 36, b"\3" * 36, most, (), most, nodes)
+    assert len(state.encode()) == 2_818
+    ids = tuple(number.to_bytes(20, "big") for number in range(60))
+    assert State.decode(state._replace(frozen=ids).encode()).frozen == ids
 
 
 def test_state_of_at_most_4096_bytes() -> None:

@@ -13,7 +13,17 @@ from leither_lite.errors import RemoteError
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.signed import SIGNED_BYTES_MAX, Status, signature_field, signed_content
 from leither_lite.organization import PARAMETERS
-from tests.ledger.founding import admission, distribution, invited, key_of, payment, role_change
+from tests.ledger.founding import (
+    admission,
+    appointment,
+    distribution,
+    held,
+    invited,
+    key_of,
+    payment,
+    role_change,
+    willingness,
+)
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 ALICE: Final = key_of(10)
@@ -49,6 +59,9 @@ def test_a_missing_row_is_noticed(status: Status) -> None:
         admission(ALICE),
         invited(ALICE, 11),
         role_change(ALICE.account, 0, 0),
+        appointment(ALICE),
+        willingness(ALICE),
+        held(bytes(32), []),
     ],
 )
 def test_the_page_has_every_code(operation: Operation) -> None:

@@ -11,12 +11,24 @@ from typing import Any
 SUPERVISORS = ("supervisor", "organization")
 PAGE_BYTES = 10_240
 ENTRY_BYTES = 44
+WILLING = 24
+TICKS = 3_600
 
 
 class DictLedger:
-    """All accounts of a level-1 group; `date` is the tick of the pulse before the present one."""
+    """All accounts of a level-1 group; `date` is the tick of the pulse before the present one.
+
+    `sealers` are the accounts of the roster that seals the present pulse, `roster` of the one after it.
+    """
 
     def __init__(self, supply: int, organization: bytes, founder: bytes) -> None:
+        self.sealers = [founder]
+        self.roster = [founder]
+        self.roster_max = 7
+        self.term = 0
+        self.appointed = 0
+        self.willing: dict[bytes, dict[str, Any]] = {}
+        self.done: list[str] = []
         self.accounts: dict[bytes, dict[str, Any]] = {}
         self.used: list[bytes] = []
         self.role_changes = 0
@@ -31,10 +43,13 @@ class DictLedger:
         """The next pulse."""
         self.pulse += 1
         self.date = self.last_tick
+        self.term = max(self.term, self.appointed)
+        self.done = []
 
     def end(self, tick: int) -> None:
         """The pulse is sealed at `tick`."""
         self.last_tick = tick
+        self.sealers = list(self.roster)
 
     def total(self) -> int:
         """What all accounts hold."""
@@ -116,4 +131,63 @@ class DictLedger:
         self.role_changes += 1
         self.accounts[account]["role"] = role
         self.accounts[account]["pulse"] = self.pulse
+        return "ok"
+
+    def appoint(self, supervisor: bytes, roster: list[bytes], number: int) -> str:
+        """Name who seals after this pulse."""
+        if not self._is_supervisor(supervisor):
+            return "not_permitted"
+        if len(roster) not in (1, 3, 4, 7) or len(roster) > self.roster_max:
+            return "bad_roster"
+        if any(roster.count(account) != 1 for account in roster):
+            return "bad_roster"
+        if not all(self._may_hold(account) for account in roster):
+            return "bad_roster"
+        if number != self.role_changes:
+            return "wrong_number"
+        if "appoint" in self.done:
+            return "body_full"
+        self.role_changes += 1
+        self.roster = list(roster)
+        self.appointed = self.term + 1
+        self.done.append("appoint")
+        return "ok"
+
+    def _may_hold(self, account: bytes) -> bool:
+        return account in self.accounts and self.accounts[account]["role"] in ("member", "supervisor")
+
+    def register(self, account: bytes, address: str, willing: bool, number: int) -> str:
+        """A node holds, or holds no more."""
+        if not self._may_hold(account):
+            return "not_permitted"
+        if self.date - number > TICKS:
+            return "expired"
+        known = self.willing.get(account)
+        if known is None and not willing:
+            return "wrong_number"
+        if known is not None and known["number"] >= number:
+            return "wrong_number"
+        if known is None and len(self.willing) == WILLING:
+            return "willing_full"
+        silent = False if known is None else known["silent"]
+        self.willing.pop(account, None)
+        if willing:
+            self.willing[account] = {"address": address, "number": number, "silent": silent}
+        return "ok"
+
+    def hold(self, is_of_last: bool, signers: list[bytes], silent: list[bytes]) -> str:
+        """Who holds the pulse before, and who does not say so."""
+        if self.done:
+            return "misplaced"
+        if not is_of_last:
+            return "wrong_header"
+        for account in signers + silent:
+            if account not in self.willing or account in self.sealers:
+                return "not_permitted"
+            if account in signers and account in silent:
+                return "not_permitted"
+        for account in signers:
+            self.willing[account]["silent"] = False
+        for account in silent:
+            self.willing[account]["silent"] = True
         return "ok"

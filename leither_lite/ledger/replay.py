@@ -1,0 +1,72 @@
+"""Bodies that others made, on the state before them: sealed ones and proposals (docs/protocol.md, sections 4 and 5).
+
+Decides whether a header follows from the state before it and its body. Never checks who agreed, never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from leither_lite.errors import RemoteError
+from leither_lite.header import Header, body_digest
+from leither_lite.ledger.body import Body, never, next_term
+from leither_lite.ledger.group import BodyEntries, Group, SealedPulse
+
+
+def execute_again(
+    group: Group, sealed: SealedPulse, segments: Sequence[bytes], known: Callable[[bytes], bool] = never
+) -> Body:
+    """Re-execute a sealed body on the group as it was before it; the group moves on to it.
+
+    Raises RemoteError: header_term (neither `next_term` nor, where a checkpoint opened one, the term after it),
+    header_mismatch if the header is not the one that follows from the body, or as `Body.replay`. After an error the
+    group is as it was.
+    """
+    header = sealed.header
+    if header.term - next_term(group) not in (0, 1):
+        raise RemoteError("header_term", f"term {header.term} where {next_term(group)} is due")
+    body = _follow(Body(group, header.term), header, sealed.entries, segments, known)
+    body.seal(sealed.signatures)
+    return body
+
+
+def check_proposal(
+    group: Group,
+    header_bytes: bytes,
+    entries: BodyEntries,
+    segments: Sequence[bytes],
+    term: int,
+    known: Callable[[bytes], bool] = never,
+) -> Body:
+    """Execute a proposed body on the group's last header: the closed body, whose header is the one proposed.
+
+    Raises RemoteError: header_term (not `term`), header_tick (below the predecessor's), body_empty (nothing to seal),
+    header_mismatch (another header follows), as `Header.decode` or `Body.replay`. After an error the group is as it
+    was.
+    """
+    header = Header.decode(header_bytes)
+    if header.term != term:
+        raise RemoteError("header_term", f"term {header.term} where {term} is due")
+    if header.tick < group.header.tick:
+        raise RemoteError("header_tick", f"tick {header.tick} after {group.header.tick}")
+    if header.previous != group.digest or body_digest(entries) != header.body:
+        raise RemoteError("header_mismatch", "the header does not follow from the last, or names another body")
+    body = _follow(Body(group, term), header, entries, segments, known)
+    if body.is_empty:
+        body.undo()
+        raise RemoteError("body_empty", "a proposal of nothing, or of nothing but signatures of holders")
+    return body
+
+
+def _follow(
+    body: Body, header: Header, entries: BodyEntries, segments: Sequence[bytes], known: Callable[[bytes], bool]
+) -> Body:
+    """Replay and close; whatever does not lead to `header` is undone and refused."""
+    try:
+        body.replay(segments, entries, known)
+        if body.close(header.tick) != header:
+            raise RemoteError("header_mismatch", "the header does not follow from the state before it and its body")
+    except RemoteError:
+        body.undo()
+        raise
+    return body
