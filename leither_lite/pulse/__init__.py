@@ -1,0 +1,1 @@
+"""Agreement of a committee on the one successor of a header: digests in, votes and seals out."""
