@@ -22,6 +22,19 @@ _BOUNDS: Final = {
     "api_connections_max": (4, 4_096),
     "api_body_bytes_max": (1_024, 16 * MIB),
     "api_events_max": (1, 256),
+    "memory_anonymous_bytes": (32 * MIB, 2**40),
+    "peers_in_max": (0, 4_096),
+    "peers_out_max": (1, 256),
+    "peers_per_host_max": (1, 4_096),
+    "peer_send_bytes": (640 * 1024, 256 * MIB),
+    "peer_frames_bytes": (128 * 1024, 64 * MIB),
+    "frames_bytes": (1 * MIB, 256 * MIB),
+    "pool_bytes": (256 * 1024, 256 * MIB),
+    "bodies_bytes": (1 * MIB, 64 * MIB),
+    "peer_messages_s": (10, 100_000),
+    "peer_bytes_s": (16 * 1024, 1024 * MIB),
+    "peer_work_s": (10, 1_000_000),
+    "willing": (0, 1),
 }
 
 
@@ -39,6 +52,19 @@ class Board:
     api_connections_max: int = 128
     api_body_bytes_max: int = 64 * 1024
     api_events_max: int = 16
+    memory_anonymous_bytes: int = 256 * MIB
+    peers_in_max: int = 64
+    peers_out_max: int = 8
+    peers_per_host_max: int = 16
+    peer_send_bytes: int = 1 * MIB
+    peer_frames_bytes: int = 1 * MIB
+    frames_bytes: int = 8 * MIB
+    pool_bytes: int = 4 * MIB
+    bodies_bytes: int = 2 * MIB
+    peer_messages_s: int = 2_000
+    peer_bytes_s: int = 4 * MIB
+    peer_work_s: int = 4_000
+    willing: int = 1
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> Board:

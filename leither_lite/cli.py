@@ -34,6 +34,7 @@ _TICKS_MAX: Final = 2**40
 _PULSE_MS_MAX: Final = 60_000
 _EXIT_OF_CODE: Final = {
     "bad_address": USAGE,
+    "bad_link": USAGE,
     "bad_name": USAGE,
     "bad_pulse_ms": USAGE,
     "bad_trust": USAGE,
@@ -123,9 +124,29 @@ def parser() -> Parser:
     add("--pulse-ms", type=pulse_ms, default=PULSE_MS_USUAL, metavar="N", help=f"a pulse cycle ({PULSE_MS_USUAL})")
 
     add = command("run", commands.run, "run the node until it is stopped")
-    add("--listen", metavar="HOST:PORT", help="for other nodes")
+    add("--listen", metavar="HOST:PORT", help="for other nodes (without it, the node only dials out)")
+    add("--announce", metavar="HOST:PORT", help="where others reach it, if that is another address")
+    add("--board", type=Path, metavar="FILE", help="a board's settings, under those of the folder (boards/*.toml)")
     add("--api", metavar="HOST:PORT", help=f"for programs on this machine ({API_USUAL})")
     add("--restored", action="store_true", help="this folder is a copy, and its original will never run again")
+
+    add = command("join", commands.join, "join an organization, in an empty folder")
+    add("link", metavar="LINK", help="leither:ORGANIZATION@HOST:PORT[,…], as its nodes say it")
+    add("--invite", metavar="TEXT", help="leither:invite/…: no supervisor need approve")
+    add("--memo", default="", help="who asks, for whoever approves")
+
+    add = command("roster", commands.roster, "show who seals, or name the next roster as a supervisor", "api")
+    add("node", nargs="*", metavar="NODE", help="accounts or public keys: 1, 3, 4 or 7, chief first")
+
+    command("peers", commands.peers, "who is connected", "api")
+    command("evidence", commands.evidence, "who has signed two things of which only one may be", "api")
+
+    add = command("simulate", _simulate, "run many nodes in one process, with virtual time and faults")
+    add("--seed", type=whole("seed", 0, SUM_MAX), default=0, metavar="N")
+    add("--nodes", type=whole("nodes", 1, 256), default=7, metavar="N")
+    add("--roster", type=whole("roster", 1, 7), metavar="N", help="1, 3, 4 or 7 (the largest that the nodes allow)")
+    add("--pulses", type=whole("pulses", 1, 1_000_000), default=200, metavar="N")
+    add("--faults", default="all", metavar="KIND,…", help="loss,delay,duplicate,partition,crash,torn,drift; all; none")
 
     add = command("distribute", commands.distribute, "pay from the organization's account", "api", "wait")
     add("account", type=ident, metavar="ACCOUNT", help="the payee's id")
@@ -186,6 +207,13 @@ def parser() -> Parser:
     add = command("doctor", commands.doctor, "look for what is wrong, and say what to do", "api")
     add("--full", action="store_true", help="execute every retained body again, too")
     return top
+
+
+def _simulate(args: argparse.Namespace) -> Answer:
+    """Many nodes in one process: virtual time, a simulated network, simulated disks."""
+    from leither_lite.sim import command
+
+    return Answer(*command.simulate(args))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ Decides which bytes are a charter and what the ledger holds before the first ope
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from leither_lite import codec
@@ -16,6 +16,7 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import (
     Header,
     body_digest,
+    check_seal,
     decode_roster,
     encode_roster,
     roster_digest,
@@ -224,9 +225,26 @@ def genesis(charter: Charter, segment: bytes, roster_keys: Sequence[Key]) -> tup
 
 def first_writes(signed: SignedCharter, roster_keys: Sequence[Key]) -> list[Write]:
     """What the store of an organization begins with: charter, genesis and its two accounts."""
-    sealed, entries = genesis(signed.charter, signed.content, roster_keys)
+    return _writes(signed, *genesis(signed.charter, signed.content, roster_keys))
+
+
+def joined_writes(signed: SignedCharter, sealed_content: bytes) -> list[Write]:
+    """What the store of somebody who joins begins with: the same, with a genesis that the charter's roster has sealed.
+
+    Raises RemoteError("genesis_mismatch") if it is not this charter's, or a reason of seals and of the codec.
+    """
+    made, entries = genesis(signed.charter, signed.content, ())
+    sealed = SealedPulse.decode(sealed_content)
+    if replace(sealed, signatures=()) != made:
+        raise RemoteError("genesis_mismatch", "the genesis does not follow from the charter")
+    check_seal(sealed.header_bytes, sealed.signatures, signed.charter.roster)
+    return _writes(signed, sealed, entries)
+
+
+def _writes(signed: SignedCharter, sealed: SealedPulse, entries: dict[bytes, Entry]) -> list[Write]:
     return [
         (keys.CHARTER, signed.encode()),
+        (keys.GENESIS, sealed.encode()),
         (keys.sealed(0), sealed.encode()),
         (keys.segment(0, 0), signed.content),
         *entry_writes(0, {}, entries),

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from leither_lite.board import Board
 from leither_lite.edge import api_guard as guard
 from leither_lite.edge.api_connections import READ_BUFFER_BYTES, Connection, Door, Pace
 from leither_lite.edge.api_errors import answer, error_answer, json_bytes
@@ -20,9 +21,11 @@ from leither_lite.edge.api_forms import check_size, read_body, take_query
 from leither_lite.edge.api_routes import Answer, Call, Route, Routes, Traffic
 from leither_lite.edge.seat import Seat
 from leither_lite.errors import Halt, LocalError
+from leither_lite.limits import PROOF_BYTES_MAX
 
 LINGER_SECONDS: Final = 2.0
-BODIES_BYTES_MAX: Final = 16 * 1024 * 1024  # of all requests together
+BODIES_BYTES_MAX: Final = 16 * 1024 * 1024  # of all requests together, on a board that has the memory
+_BODIES_SHARE: Final = 16  # of the board's memory, but always one proof
 _NO_CLOSE_SECONDS: Final = 3_600.0  # `Pace` closes idle connections long before aiohttp would
 
 _log: Final = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class Api:
         self._names = frozenset(name.lower() for name in (*names, "localhost"))
         self._pace = pace
         self._bodies_bytes = 0
+        self._bodies_bytes_max = bodies_bytes_max(seat.board)
         self._streams = Streams(seat, pace)
         self._traffic = Traffic(connections=lambda: len(self._door.connections))
         self._routes = Routes(seat, self._streams, self._traffic)
@@ -109,7 +113,7 @@ class Api:
         announced = request.content_length
         check_size(announced or 0, bytes_max)
         size = announced if announced is not None else bytes_max if request.body_exists else 0
-        if self._bodies_bytes + size > BODIES_BYTES_MAX:
+        if self._bodies_bytes + size > self._bodies_bytes_max:
             raise LocalError("busy", "there are too many bodies in memory")
         connection.allow(size)
         self._bodies_bytes += size
@@ -119,6 +123,11 @@ class Api:
             return _answer_of(route, await route.serve(Call(request, connection, named, query, form, body)))
         finally:
             self._bodies_bytes -= size
+
+
+def bodies_bytes_max(board: Board) -> int:
+    """How many bytes of requests' bodies may be in memory at the same time."""
+    return max(PROOF_BYTES_MAX, min(BODIES_BYTES_MAX, board.memory_anonymous_bytes // _BODIES_SHARE))
 
 
 def _refusal(request: web.BaseRequest, connection: Connection, code: str, message: str) -> web.Response:

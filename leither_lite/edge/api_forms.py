@@ -15,9 +15,10 @@ from typing import Any, Final, NoReturn
 from aiohttp import web
 
 from leither_lite.errors import LocalError, RemoteError
+from leither_lite.header import SIGNATURES_MAX
 from leither_lite.identity import from_hex, parse_account
 from leither_lite.ledger.records import Role
-from leither_lite.limits import SUM_MAX, UINT_MAX
+from leither_lite.limits import ID_BYTES, KEY_BYTES, SUM_MAX, UINT_MAX
 
 NUMBER_DIGITS_MAX: Final = len(str(UINT_MAX))
 _ROLES: Final = {role.name.lower(): int(role) for role in (Role.GUEST, Role.MEMBER, Role.SUPERVISOR)}
@@ -177,6 +178,16 @@ def account(value: object) -> bytes:
         return parse_account(value)
     except RemoteError:
         raise LocalError("bad_account", "an account's id has 40 lower-case hex digits") from None
+
+
+def nodes(value: object) -> tuple[bytes, ...]:
+    """Nodes of a roster, chief first: public keys or account ids in hex. Raises LocalError("bad_roster")."""
+    if not isinstance(value, list) or not 0 < len(value) <= SIGNATURES_MAX:
+        raise LocalError("bad_roster", f"a list of 1 to {SIGNATURES_MAX} nodes is expected")
+    taken = tuple(octets("bad_roster")(each) for each in value)
+    if any(len(each) not in (ID_BYTES, KEY_BYTES) for each in taken):
+        raise LocalError("bad_roster", "a node is named by its public key or its account id, in hex")
+    return taken
 
 
 def role(value: object) -> int:

@@ -164,6 +164,12 @@ class Routes:
             },
             "/v1/applications/{id}/approve": {"POST": Route(self.approve, form=Form({}, role))},
             "/v1/invites": {"POST": Route(self.create_invite, status=201, form=Form({}, {**role, **ticks}))},
+            "/v1/peers": {"GET": Route(self.peers)},
+            "/v1/evidence": {"GET": Route(self.evidence)},
+            "/v1/roster": {
+                "GET": Route(self.roster),
+                "POST": Route(self.change_roster, status=202, form=Form({"roster": forms.nodes})),
+            },
             "/v1/roles": {"POST": Route(self.change_role, form=Form({**account, **role}))},
             "/v1/checkpoints": {"POST": Route(self.take_checkpoint, form=checkpoint)},
         }
@@ -196,6 +202,22 @@ class Routes:
     async def events(self, call: Call) -> Answer:
         """GET /v1/events"""
         return await self._streams.serve(call.request, call.connection)
+
+    async def peers(self, _: Call) -> Answer:
+        """GET /v1/peers"""
+        return {"peers": self._seat.view.peers()}
+
+    async def evidence(self, _: Call) -> Answer:
+        """GET /v1/evidence"""
+        return {"evidence": self._seat.view.evidence()}
+
+    async def roster(self, _: Call) -> Answer:
+        """GET /v1/roster"""
+        return self._seat.view.roster()
+
+    async def change_roster(self, call: Call) -> Answer:
+        """POST /v1/roster"""
+        return await self._seat.ask(lambda token: ev.ChangeRoster(token, call.form["roster"]))
 
     async def metrics(self, _: Call) -> Answer:
         """GET /metrics, in Prometheus' text form."""

@@ -97,8 +97,57 @@ def run(args: Namespace) -> Answer:
     from leither_lite.edge.client import parse_address
 
     listen = None if args.listen is None else parse_address(args.listen)
-    code = service.run(args.data, listen, parse_address(args.api or API_USUAL), args.restored)
+    if args.announce is not None:
+        parse_address(args.announce)
+    places = service.Places(listen, args.announce, parse_address(args.api or API_USUAL))
+    code = service.run(args.data, places, args.restored, args.board)
     return Answer({}, (), code)
+
+
+def join(args: Namespace) -> Answer:
+    """A folder of an organization that others keep."""
+    from leither_lite.edge import joining
+
+    signed, key, address = joining.join(args.data, joining.Link.parse(args.link), args.memo, args.invite)
+    value = {"data": str(args.data), "account": key.account.hex(), "answered": address, **signed.to_json()}
+    lines = [
+        f"joining {signed.charter.name}: organization {value['organization']}",
+        f"account {value['account']}: "
+        + ("applied by invite" if args.invite else "applied; a supervisor must approve"),
+        f"its key is in {args.data}: export it (leither-lite key export), then leither-lite run --data {args.data}",
+    ]
+    return Answer(value, lines)
+
+
+def roster(args: Namespace) -> Answer:
+    """Who seals, or who is to."""
+    client = _client(args)
+    if args.node:
+        value = client.post("/v1/roster", {"roster": args.node})
+        return Answer(value, ["named: the header after the next is sealed by", *value["roster"]])
+    value = client.get("/v1/roster")
+    names = ["chief", *("backup" for _ in value["roster"][1:])]
+    lines = [f"{name:7} {each['account']}  {each['key']}" for name, each in zip(names, value["roster"], strict=True)]
+    lines += [f"holds   {each['key']}  {each['address'] or 'dials out'}" for each in value["willing"]]
+    return Answer(value, lines)
+
+
+def peers(args: Namespace) -> Answer:
+    """Who is connected."""
+    value = _client(args).get("/v1/peers")
+    lines = [
+        f"{each['account']}  pulse {each['pulse']}  "
+        + ("on the roster" if each["on_roster"] else "member" if each["member"] else "stranger")
+        for each in value["peers"]
+    ]
+    return Answer(value, lines or ["nobody is connected"])
+
+
+def evidence(args: Namespace) -> Answer:
+    """Who has signed two things of which only one may be."""
+    value = _client(args).get("/v1/evidence")
+    lines = [f"{each['account']}  two {each['kind']}s in term {each['term']}" for each in value["evidence"]]
+    return Answer(value, lines or ["no evidence against anybody"])
 
 
 def distribute(args: Namespace) -> Answer:

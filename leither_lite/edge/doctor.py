@@ -25,7 +25,7 @@ from leither_lite.edge.verifying import CHARTER_JSON, read_charter
 from leither_lite.edge.walk import RESTORE, Finding, walk
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import Key
-from leither_lite.organization import Charter
+from leither_lite.organization import Charter, SignedCharter
 from leither_lite.store import keys
 
 CLOCK_S_MIN: Final = 1_704_067_200  # the start of 2024: no clock that was ever set is before it
@@ -129,9 +129,6 @@ def _key(name: str, key: Key, charter: Charter | None) -> Finding:
     if charter is not None and name == keyfile.ORGANIZATION_KEY and key.public != charter.organization_key:
         message = f"{name} is not the key that signed the charter"
         return Finding("error", "other_key", message, "leither-lite key import --organization the right one")
-    if charter is not None and name == keyfile.NODE_KEY and key.public not in charter.roster:
-        message = f"{name} is not on the charter's roster: this node cannot seal by it"
-        return Finding("warning", "not_on_roster", message, "if this is the founder's folder, put its own key back")
     return Finding("ok", name, f"{name} can be read, and by nobody else")
 
 
@@ -197,7 +194,7 @@ def _walked(path: Path, map_bytes: int, full: bool, progress: Progress) -> list[
     try:
 
         def read(store: Store) -> None:
-            findings = _place_and_schema(store, path)
+            findings = [*_place_and_schema(store, path), *_founder(store, path.parent)]
             if not any(finding.level == "error" for finding in findings):
                 findings += walk(store, full, progress)
             os.write(told, json.dumps([asdict(finding) for finding in findings]).encode("ascii"))
@@ -210,6 +207,20 @@ def _walked(path: Path, map_bytes: int, full: bool, progress: Progress) -> list[
         return [Finding(**finding) for finding in json.loads(content)]
     finally:
         os.close(told)
+
+
+def _founder(store: Store, folder: Path) -> Iterator[Finding]:
+    """Whether a founder's folder has the founder's key; one that has joined has a store that knows whom to dial."""
+    if store.get(keys.BOOTSTRAP) is not None:
+        return
+    try:
+        key = keyfile.load_optional(folder / keyfile.NODE_KEY)
+        charter = SignedCharter.decode(store.get(keys.CHARTER) or b"").charter
+    except (LocalError, RemoteError):
+        return  # that has been said, or the walk will say it
+    if key is not None and key.public not in charter.roster:
+        message = f"{keyfile.NODE_KEY} is not on the charter's roster: this node cannot seal by it"
+        yield Finding("warning", "not_on_roster", message, "put the founder's own key back")
 
 
 def _place_and_schema(store: Store, path: Path) -> list[Finding]:

@@ -52,7 +52,7 @@ def found(folder: Path, name: str, supply: int, pulse_ms: int) -> SignedCharter:
     _check(name, supply, pulse_ms)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         with lock_folder(folder):
             if (folder / lmdb.FILE).exists():
                 raise LocalError("already_founded", f"{folder} holds a ledger already: it is left as it is")
@@ -76,7 +76,8 @@ def _check(name: str, supply: int, pulse_ms: int) -> None:
         raise LocalError("bad_pulse_ms", f"a pulse takes from {PULSE_MS_MIN} to {PULSE_MS_MAX} milliseconds")
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
+    """Raises LocalError("folder_not_empty") if the folder holds what is no part of a node."""
     for name in sorted(os.listdir(folder)):
         if name not in _MAY_BE_THERE:
             raise LocalError(
@@ -85,30 +86,36 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _found(folder: Path, board: Board, name: str, supply: int, pulse_ms: int) -> SignedCharter:
-    organization = _key(folder / keyfile.ORGANIZATION_KEY)
-    founder = _key(folder / keyfile.NODE_KEY)
+    organization = key_of(folder / keyfile.ORGANIZATION_KEY)
+    founder = key_of(folder / keyfile.NODE_KEY)
     if organization == founder:
         raise LocalError("same_key", f"{keyfile.NODE_KEY} and {keyfile.ORGANIZATION_KEY} hold the same key: keep one")
-    token = folder / keyfile.API_TOKEN
-    if token.exists():
-        keyfile.load_token(token)
-    else:
-        keyfile.create_token(token)
+    token_of(folder)
     charter = Charter(
         organization.public, name, supply, pulse_ms, (founder.public,), founder.public, usual_parameters()
     )
     signed = SignedCharter.sign(organization, charter)
     content = json.dumps(signed.to_json(), indent=2).encode("ascii") + b"\n"
     replace(folder / CHARTER_JSON, content, PUBLIC_MODE)
-    _write_ledger(folder / lmdb.FILE, board.map_bytes, [schema_write(), *first_writes(signed, [founder])])
+    write_ledger(folder / lmdb.FILE, board.map_bytes, [schema_write(), *first_writes(signed, [founder])])
     return signed
 
 
-def _key(path: Path) -> Key:
+def token_of(folder: Path) -> None:
+    """Make the API's token, if there is none. Raises LocalError as `keyfile.load_token`."""
+    token = folder / keyfile.API_TOKEN
+    if token.exists():
+        keyfile.load_token(token)
+    else:
+        keyfile.create_token(token)
+
+
+def key_of(path: Path) -> Key:
+    """The key in a file, which is made if it is not there. Raises LocalError as `keyfile.load`."""
     return keyfile.load_optional(path) or keyfile.create(path)
 
 
-def _write_ledger(path: Path, map_bytes: int, writes: list[Write]) -> None:
+def write_ledger(path: Path, map_bytes: int, writes: list[Write]) -> None:
     """Make the ledger aside, and give it its name once the genesis is on the disk."""
     aside = unfinished(path)
     with suppress(FileNotFoundError):

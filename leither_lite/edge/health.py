@@ -31,6 +31,8 @@ class Health:
     damage: Halt | None = None
     late_ms: int = 0
     awaits_checkpoint: bool = False
+    others: tuple[tuple[str, str], ...] = ()
+    """What the node itself says keeps it from its work."""
 
     def disk_reason(self) -> tuple[str, str] | None:
         """Why the disk cannot take more books, if it cannot."""
@@ -61,4 +63,5 @@ class Health:
             found.append(("tick_old", f"the last tick was {age_ms} ms ago"))
         if self.awaits_checkpoint:
             found.append(("awaiting_checkpoint", "restored from a copy: it signs nothing before the next checkpoint"))
+        found += self.others
         return [{"code": code, "message": message} for code, message in found]

@@ -16,63 +16,41 @@ from typing import Any, Final
 
 from leither_lite.board import Board
 from leither_lite.edge import machine
+from leither_lite.edge.client import format_address
 from leither_lite.edge.health import Health
+from leither_lite.edge.inbox import Inbox, limits_of
 from leither_lite.edge.lmdb import Store
+from leither_lite.edge.tcp import Wire
+from leither_lite.edge.watchers import Subscription
 from leither_lite.effects import Effects, Note, Write
 from leither_lite.errors import Halt, LocalError
-from leither_lite.node.events import Event
+from leither_lite.node.events import Event, PeerJoined, Request
 from leither_lite.node.turn import Node
 from leither_lite.node.view import View
 from leither_lite.node.wallet import Keyring
 
 EVENTS_QUEUED_MAX: Final = 1_024
-NOTES_QUEUED_MAX: Final = 256
 PROBE_MS: Final = 2_000
+_WIRE_COUNTERS: Final = ("connections", "handshakes", "refused", "dropped")
 
 Waiter = asyncio.Future[dict[str, Any]]
-
-
-class Subscription:
-    """Notes for one watcher, at most 256 unread: who falls behind is cut off."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._notes: deque[Note] = deque()
-        self._ready = asyncio.Event()
-        self._closed = False
-
-    def put(self, note: Note) -> None:
-        """Hand over a note."""
-        if len(self._notes) >= NOTES_QUEUED_MAX:
-            self.close()
-            return
-        self._notes.append(note)
-        self._ready.set()
-
-    def __aiter__(self) -> Subscription:
-        return self
-
-    async def __anext__(self) -> Note:
-        while not self._notes:
-            if self._closed:
-                raise StopAsyncIteration
-            self._ready.clear()
-            await self._ready.wait()
-        return self._notes.popleft()
-
-    def close(self) -> None:
-        """No more notes; the watcher's iteration ends after those it has."""
-        self._closed = True
-        self._ready.set()
-        self._service.unsubscribe(self)
 
 
 class Service:
     """A running node: its store, its turn, and whoever waits for it."""
 
     def __init__(
-        self, folder: Path, store: Store, keyring: Keyring, board: Board, token: str, restored: bool, place: bytes
+        self,
+        folder: Path,
+        store: Store,
+        keyring: Keyring,
+        board: Board,
+        token: str,
+        restored: bool,
+        place: bytes,
+        address: str | None = None,
     ) -> None:
+        """`address`: where others reach this node, empty if it only dials out, None if it is on no network."""
         self.folder = folder
         self.board = board
         self.token = token
@@ -80,8 +58,13 @@ class Service:
         self._keyring = keyring
         self._place = place
         self._restored = restored
-        self._events: deque[tuple[Callable[[int], Event], Waiter]] = deque()
+        self._address = address
+        self._events: deque[tuple[Callable[[int], Request], Waiter]] = deque()
         self._wake = asyncio.Event()
+        self.inbox = Inbox(board, self._wake.set)
+        self.wire: Wire | None = None
+        self._wanted: list[str] = []
+        self._here: list[Event] = []
         self._writer = ThreadPoolExecutor(1, "commit")
         self._subscriptions: list[Subscription] = []
         self._stopping = False
@@ -105,12 +88,39 @@ class Service:
             place=self._place,
             restored=self._restored,
             tick=tick,
+            address=self._address,
         )
         self.view = View(self.node)
+        if self.wire is not None:
+            self._here = [PeerJoined(peer, dialled) for peer, _, dialled in self.wire.peers()]
+            self._wake.set()
+
+    async def listen(self, host: str, port: int, address: str | None = None) -> tuple[str, int]:
+        """Be on the network: reached at `host` and `port` (0: one that is free), and known to others as `address`, by
+        default those two. Raises OSError."""
+        self._join_network()
+        wire = self.wire
+        if wire is None:
+            raise OSError("there is no wire")
+        host, port = await wire.open(host, port)
+        self.node.addresses.own = self._address = format_address(host, port) if address is None else address
+        return host, port
+
+    def _join_network(self) -> None:
+        """Dial others, once."""
+        if self.wire is None:
+            key = self._keyring.node
+            self.wire = Wire(self.node.network, key, self.inbox, limits_of(self.board), os.urandom)
+            self.inbox.resume = self.wire.resume
+
+    def dial_out(self) -> None:
+        """Be on the network without listening."""
+        self._join_network()
+        self.node.addresses.own = self._address = ""
 
     # -- what the API uses ---------------------------------------------------------------------------------------
 
-    async def ask(self, make: Callable[[int], Event]) -> dict[str, Any]:
+    async def ask(self, make: Callable[[int], Request]) -> dict[str, Any]:
         """Put an event into the next turn; its answer comes when the turn's writes are on disk.
 
         Raises LocalError: what the node answers, busy, disk_low, or the code of the trouble with the store.
@@ -133,7 +143,7 @@ class Service:
         """Watch what happens. Raises LocalError("too_many_streams")."""
         if len(self._subscriptions) >= self.board.api_events_max:
             raise LocalError("too_many_streams", f"at most {self.board.api_events_max} streams of events")
-        subscription = Subscription(self)
+        subscription = Subscription(self.unsubscribe)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -164,7 +174,10 @@ class Service:
                 "members": len(node.group.entries),
             },
             "role": self.view.role,
-            "peers": 0,
+            "peers": len(node.peers.connected),
+            "behind": node.catchup.behind,
+            "evidence": node.committee.evidence_count,
+            "chief_tick": node.hall.heartbeat.tick,
             "supply": node.group.supply,
             "root": header.node.hex(),
             "memory_kb": machine.memory_kb(),
@@ -190,6 +203,22 @@ class Service:
             "memory_anonymous_bytes": memory["anonymous"] * 1024,
             "events_queued": len(self._events),
             "accounts": len(self.node.group.entries),
+            "pool_bytes": self.node.books.pool.size_bytes,
+            "pool_operations": len(self.node.books.pool),
+            **self._wire_metrics(),
+        }
+
+    def _wire_metrics(self) -> dict[str, int]:
+        wire = self.wire
+        counters = {} if wire is None else wire.counters
+        return {
+            "peers": len(self.node.peers.connected),
+            "peer_frames_waiting_bytes": self.inbox.size_bytes,
+            "peer_frames_refused_total": sum(self.node.hall.refused.values()),
+            **{
+                f"peer_{name}_total": counters.get(name, 0)
+                for name in ("connections", "handshakes", "refused", "dropped")
+            },
         }
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -214,11 +243,13 @@ class Service:
             for subscription in list(self._subscriptions):
                 subscription.close()
             self._writer.shutdown()
+            if self.wire is not None:
+                await self.wire.close()
 
     async def _await_work(self) -> None:
         self._wake.clear()
         wait_ms = self.node.deadline_ms() - machine.now_ms()
-        if self._events or self._stopping or wait_ms <= 0:
+        if self._events or self._stopping or wait_ms <= 0 or len(self.inbox) or self._here:
             return
         try:
             await asyncio.wait_for(self._wake.wait(), wait_ms / 1000)
@@ -228,15 +259,23 @@ class Service:
     async def _turn(self) -> None:
         taken = [self._events.popleft() for _ in range(min(len(self._events), self.board.turn_events_max))]
         waiters = [waiter for _, waiter in taken]
+        events: list[Event] = [*self._here, *self.inbox.take()]
+        self._here = []
+        events += [make(token) for token, (make, _) in enumerate(taken)]
         now_ms = machine.now_ms()
         due_ms = self.node.deadline_ms()
         try:
-            effects = self.node.turn([make(token) for token, (make, _) in enumerate(taken)], now_ms)
+            effects = self.node.turn(events, now_ms)
             self._counts["turns"] += 1
             self._counts["requests"] += len(taken)
             if effects.writes:
                 await self._commit(effects.writes)
             self._perform(effects, waiters)
+            if effects.renew:
+                # What came with this turn was meant for the node that is gone; who waits may ask again.
+                for waiter in waiters:
+                    _fail(waiter, LocalError("busy", "the node has just caught up; try again"))
+                self._make_node(self.node.tick(machine.now_ms()) if self.node.clock.counts else None)
         except Halt as halt:
             for waiter in waiters:
                 _fail(waiter, LocalError(halt.code, halt.message))
@@ -251,6 +290,7 @@ class Service:
             self.health.late_ms = now_ms - due_ms
             self.health.last_tick_ms = now_ms
             self.health.awaits_checkpoint = self.node.desk.awaits_checkpoint
+            self.health.others = self.node.troubles(now_ms, machine.memory_kb()["anonymous"] * 1024)
             await self._after_tick(now_ms)
 
     async def _commit(self, writes: Sequence[Write]) -> None:
@@ -273,6 +313,7 @@ class Service:
         self._make_node(self.node.tick(machine.now_ms()))
 
     def _perform(self, effects: Effects, waiters: Sequence[Waiter]) -> None:
+        self._send(effects)
         for reply in effects.replies:
             waiter = waiters[reply.token]
             if isinstance(reply.value, LocalError):
@@ -283,6 +324,22 @@ class Service:
         for note in effects.notes:
             if note.kind != "tick":
                 self._tell(note)
+
+    def _send(self, effects: Effects) -> None:
+        """What is for the peers; each is sent what it is sent in order."""
+        wire = self.wire
+        if wire is None:
+            return
+        for peer, content in effects.sends:
+            wire.send(peer, content)
+        for peer, work in effects.work:
+            wire.charge(peer, work)
+        for peer, reason in effects.drops:
+            wire.drop(peer, reason)
+        wanted = self.node.addresses.wanted()
+        if wanted != self._wanted:
+            self._wanted = wanted
+            wire.want(wanted)
 
     def _tell(self, note: Note) -> None:
         for subscription in list(self._subscriptions):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from leither_lite.board import Board
 from leither_lite.effects import Note
 from leither_lite.errors import Halt
-from leither_lite.node.events import Event
+from leither_lite.node.events import Request
 from leither_lite.node.turn import Node
 from leither_lite.node.view import View
 
@@ -45,7 +45,7 @@ class Seat(Protocol):
     def token(self) -> str:
         """The bearer token: 64 hex digits."""
 
-    async def ask(self, make: Callable[[int], Event]) -> dict[str, Any]:
+    async def ask(self, make: Callable[[int], Request]) -> dict[str, Any]:
         """Put the event that `make` gives for a token into the next turn, and wait until that turn is durable.
 
         Raises LocalError: what the node refuses; busy (the queue is full); store_failed, store_full and their kind (the

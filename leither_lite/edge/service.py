@@ -13,8 +13,9 @@ import signal
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from leither_lite.board import Board
 from leither_lite.edge import keyfile, lean, lmdb, machine
@@ -29,6 +30,7 @@ from leither_lite.node.wallet import Keyring
 
 SETTINGS: Final = "settings.toml"
 SETTINGS_BYTES_MAX: Final = 64 * 1024
+ANY_HOST: Final = frozenset({"0.0.0.0", "::"})
 
 
 @contextmanager
@@ -50,17 +52,26 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_board(folder: Path) -> Board:
-    """The board's settings, from settings.toml where there is one. Raises LocalError("bad_setting")."""
-    path = folder / SETTINGS
+def read_board(folder: Path, profile: Path | None = None) -> Board:
+    """The board's settings: those of a profile, if one is given, and over them those of the folder's settings.toml.
+
+    Raises LocalError("bad_setting").
+    """
+    settings = {} if profile is None else _settings(profile, required=True)
+    return Board.from_settings({**settings, **_settings(folder / SETTINGS, required=False)})
+
+
+def _settings(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(SETTINGS_BYTES_MAX + 1)
         if len(content) > SETTINGS_BYTES_MAX:
             raise LocalError("bad_setting", f"{path} is too large")
-        return Board.from_settings(tomllib.loads(content.decode()))
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
-        return Board()
+        if required:
+            raise LocalError("bad_setting", f"there is no file {path}") from None
+        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise LocalError("bad_setting", f"{path}: {error}") from error
 
@@ -79,13 +90,24 @@ def open_store(folder: Path, board: Board) -> Store:
     return Store.open(path, board.map_bytes)
 
 
-def run(folder: Path, listen: tuple[str, int] | None, api: tuple[str, int], restored: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a node is reached: `listen` by other nodes (None: it only dials out), under the address `announce` where
+    that is another; `api` by programs on this machine."""
+
+    listen: tuple[str, int] | None
+    announce: str | None
+    api: tuple[str, int]
+
+
+def run(folder: Path, places: Places, restored: bool, profile: Path | None) -> int:
     """Run the node in a data folder until SIGTERM or SIGINT. Returns the exit code.
 
-    Raises LocalError or Halt for what is wrong before the node is up. `listen` is kept for peers.
+    `profile`: a board's settings, under those of the folder. Raises LocalError or Halt for what is wrong before the
+    node is up.
     """
     with lock_folder(folder):
-        board = read_board(folder)
+        board = read_board(folder, profile)
         keyring = Keyring(
             keyfile.load(folder / keyfile.NODE_KEY), keyfile.load_optional(folder / keyfile.ORGANIZATION_KEY)
         )
@@ -96,7 +118,7 @@ def run(folder: Path, listen: tuple[str, int] | None, api: tuple[str, int], rest
             import uvloop
 
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_serve(folder, store, keyring, board, token, restored, place, api))
+                return runner.run(_serve(folder, store, keyring, board, token, restored, place, places))
         finally:
             store.close()
 
@@ -109,7 +131,7 @@ async def _serve(
     token: str,
     restored: bool,
     place: bytes,
-    api: tuple[str, int],
+    places: Places,
 ) -> int:
     lean.import_server()
     from leither_lite.edge.api import serve
@@ -118,7 +140,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
+    listening = await _reach_out(service, places)
     running = loop.create_task(service.run())
+    api = places.api
     try:
         site = await serve(service, *api)
     except OSError as error:
@@ -131,6 +155,9 @@ async def _serve(
         status = service.status()
         _say(f"organization {status['organization']} ({status['name']}), pulse {status['pulse']}")
         _say(f"account      {status['account']} ({status['role']})")
+        if listening is not None:
+            _say(f"peers        {listening}")
+            _say(f"join with    leither:{status['organization']}@{service.node.addresses.own or listening}")
         _say(f"API          http://{address}/v1/status")
         _say(f"token        {(folder / keyfile.API_TOKEN).resolve()}")
         await running
@@ -142,6 +169,25 @@ async def _serve(
         raise service.fatal
     _say("stopped")
     return 0
+
+
+async def _reach_out(service: Service, places: Places) -> str | None:
+    """Be on the network, where there is one: the address that is listened on. Raises LocalError("listen_address")."""
+    if places.listen is None:
+        if service.node.addresses.has_others:
+            service.dial_out()
+        return None
+    host, port = places.listen
+    try:
+        own = places.announce
+        if own is None and host in ANY_HOST:
+            own = ""  # nobody can dial that; who is to be dialled says under what address
+        listening = format_address(*await service.listen(host, port, own))
+    except OSError as error:
+        raise LocalError(
+            "listen_address", f"peers cannot be listened for on {host}:{port}: {error.strerror}"
+        ) from error
+    return listening
 
 
 def _tell_address(folder: Path, address: str) -> None:

@@ -13,6 +13,7 @@ from itertools import groupby
 from struct import error as StructError
 from typing import Final, Literal
 
+from leither_lite import codec
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import (
     Checkpoint,
@@ -23,16 +24,19 @@ from leither_lite.header import (
     segment_digest,
 )
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.body import execute_again
+from leither_lite.ledger.committee import Willingness
 from leither_lite.ledger.group import SealedPulse
 from leither_lite.ledger.operations import decode as decode_operation
 from leither_lite.ledger.records import Entry, decode_page
-from leither_lite.limits import DIGEST_BYTES, ID_BYTES
+from leither_lite.ledger.replay import execute_again
+from leither_lite.limits import DIGEST_BYTES, ID_BYTES, SEGMENT_BYTES_MAX
 from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
 from leither_lite.organization import SignedCharter
+from leither_lite.pulse.votes import Evidence
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree import node
+from leither_lite.tree.proof_cbor import take_handover
 from leither_lite.tree.tree import SumTree
 
 RESTORE: Final = (
@@ -45,14 +49,31 @@ _ASKED_BYTES: Final = 16
 _TABLE_END: Final = b"\xff" * 64
 # First byte of the keys of a table: its name, and the length of its keys.
 _TABLES: Final = {
+    b"a": ("addresses", 1 + ID_BYTES),
+    b"b": ("a locked body", 1 + 2),
+    b"e": ("evidence", 1 + _NUMBER_BYTES),
     b"f": ("paid invoices", 1 + ID_BYTES + DIGEST_BYTES),
+    b"h": ("handovers", 1 + _NUMBER_BYTES),
     b"i": ("used invites", 1 + ID_BYTES),
     b"k": ("idempotency keys", 1 + _ASKED_BYTES),
     b"n": ("applications", 1 + ID_BYTES),
     b"q": ("queued operations", 1 + _NUMBER_BYTES),
     b"t": ("transfers", 1 + _NUMBER_BYTES),
+    b"v": ("own signatures", 1 + 1 + 4),
 }
-_SINGLE: Final = frozenset([keys.SCHEMA, keys.CHARTER, keys.CHECKPOINT, keys.PLACE, keys.WALLET])
+_SINGLE: Final = frozenset(
+    [
+        keys.APPLYING,
+        keys.BASE,
+        keys.BOOTSTRAP,
+        keys.CHARTER,
+        keys.CHECKPOINT,
+        keys.GENESIS,
+        keys.PLACE,
+        keys.SCHEMA,
+        keys.WALLET,
+    ]
+)
 _OTHERS: Final = frozenset([b"m", b"p"])
 
 
@@ -136,6 +157,16 @@ class Walk:
             kept_transfer(content)
         elif first == b"n":
             kept_application(content)
+        elif first == b"a":
+            Willingness.decode(*codec.fields(codec.decode(content), 2, "bad_address"))
+        elif first == b"e":
+            Evidence.decode(content)
+        elif first == b"h":
+            take_handover(codec.decode(content))
+        elif first == b"v":
+            codec.fields(codec.decode(content), 3, "bad_log")
+        elif first == b"b":
+            codec.items(codec.decode(content), SEGMENT_BYTES_MAX, "bad_segment")
         elif len(content) != (_NUMBER_BYTES + _ASKED_BYTES if first == b"k" else _NUMBER_BYTES):
             raise RemoteError("bad_size", f"{len(content)} bytes")
         elif first != b"i":
@@ -165,7 +196,10 @@ class Walk:
         before: SealedPulse | None = None
         tree, page = SumTree(), dict[bytes, Entry]()
         has_bodies = False
-        for pulse, rows in groupby(self._reader.scan(*keys.PULSES), lambda row: keys.sequence_of(row[0])):
+        base = ledger.base_pulse(self._reader)  # what lies below it is of no more use, and goes bit by bit
+        for pulse, rows in groupby(
+            self._reader.scan(keys.sealed(base), keys.PULSES[1]), lambda row: keys.sequence_of(row[0])
+        ):
             if pulse % 1_000 == 999:
                 self._progress(f"pulse {pulse}")
             kept = dict(rows)
@@ -173,7 +207,9 @@ class Walk:
             if sealed.header.pulse != pulse or (before is not None and pulse != before.header.pulse + 1):
                 raise RemoteError("chain", f"pulse {pulse} is not where it belongs, or the one before it is missing")
             _check_header(sealed, before, charter)
-            tree.put_many(_changed_leaves(kept, pulse, page, before is None))
+            if before is None and pulse:
+                ledger.check_kept_seal(self._reader, sealed)
+            tree.put_many(_changed_leaves(kept, pulse, page, before is None, pulse == base))
             if tree.root() != sealed.inner:
                 raise RemoteError("chain", f"the accounts of pulse {pulse} do not lead to its header")
             has_bodies = has_bodies or keys.segment(pulse, 0) in kept  # they go after their publicity, oldest first
@@ -194,7 +230,8 @@ class Walk:
             pulse += 1
         if sealed is None:
             return
-        group = ledger.load(reader, charter.charter.network, charter.charter.supply, pulse - 1)
+        told = charter.charter
+        group = ledger.load(reader, told.network, told.supply, pulse - 1, roster_max=told.parameter("roster_max"))
         while sealed is not None:
             if pulse % 100 == 0:
                 self._progress(f"body of pulse {pulse}")
@@ -214,10 +251,10 @@ def _taken(kept: dict[bytes, bytes], key: bytes) -> bytes:
 
 
 def _changed_leaves(
-    kept: dict[bytes, bytes], pulse: int, page: dict[bytes, Entry], is_oldest: bool
+    kept: dict[bytes, bytes], pulse: int, page: dict[bytes, Entry], is_oldest: bool, is_base: bool
 ) -> list[tuple[bytes, bytes]]:
     """The leaves that a pulse has changed; `page` moves on to it. The oldest retained pulse is a whole page."""
-    whole = pulse % ledger.SNAPSHOT_PULSES == 0
+    whole = is_base or pulse % ledger.SNAPSHOT_PULSES == 0
     if is_oldest and not whole:
         raise RemoteError("chain", f"the oldest pulse is {pulse}, which has no whole page")
     shown = dict(decode_page(_taken(kept, keys.snapshot(pulse) if whole else keys.changes(pulse))))
@@ -241,7 +278,7 @@ def _check_header(sealed: SealedPulse, before: SealedPulse | None, charter: Sign
             raise RemoteError("chain", f"tick or term falls with pulse {pulse}")
         roster = decode_roster(before.roster)
     else:
-        roster = charter.charter.roster if pulse == 0 else decode_roster(sealed.roster)
+        roster = charter.charter.roster
     if header.network != charter.charter.network:
         raise RemoteError("chain", f"pulse {pulse} is of another organization")
     if node.group(header.level, header.bits, header.prefix, pulse, sealed.inner, sealed.meta) != header.node:
@@ -252,7 +289,8 @@ def _check_header(sealed: SealedPulse, before: SealedPulse | None, charter: Sign
     held = node.node_sum(sealed.inner) + sealed.sent_out - sealed.settled_in
     if held != charter.charter.supply:
         raise Halt("not_conserved", f"pulse {pulse} holds {held} of a supply of {charter.charter.supply}")
-    check_seal(sealed.header_bytes, sealed.signatures, roster)
+    if before is not None or not pulse:
+        check_seal(sealed.header_bytes, sealed.signatures, roster)
 
 
 def walk(reader: Reader, full: bool, progress: Callable[[str], None]) -> list[Finding]:

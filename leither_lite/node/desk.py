@@ -13,16 +13,18 @@ from leither_lite.board import Board
 from leither_lite.codec import encode
 from leither_lite.effects import Effects
 from leither_lite.errors import LocalError, RemoteError
-from leither_lite.identity import Key
+from leither_lite.identity import Key, account_id
+from leither_lite.ledger.committee import Appointment
 from leither_lite.ledger.joins import Admission, Application, Invite, InvitedJoin, RoleChange
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Distribution, Invoice, Payment
 from leither_lite.ledger.records import Role
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.texts import SecretInvite, SignedInvoice
-from leither_lite.limits import INVITE_TICKS_MAX, MEMO_BYTES_MAX, REASON_BYTES_MAX, SEED_BYTES, SUPPLY_MAX
+from leither_lite.limits import INVITE_TICKS_MAX, KEY_BYTES, MEMO_BYTES_MAX, REASON_BYTES_MAX, SEED_BYTES, SUPPLY_MAX
 from leither_lite.node import events as ev
-from leither_lite.node.books import Books, local_error
+from leither_lite.node.books import Books
+from leither_lite.node.refusals import local_error
 from leither_lite.node.wallet import Wallet, asked_digest, kept_application, request_digest
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
@@ -44,12 +46,14 @@ class Desk:
         self._network = books.group.network
         self.tick = 0
         self.awaits_checkpoint = False
+        self.known_keys: Callable[[], list[bytes]] = lambda: [wallet.node_key.public]
+        self.tell_application: Callable[[Effects, Application], None] = lambda effects, application: None
 
     def _may_write(self) -> None:
-        if self.awaits_checkpoint:
+        if self.awaits_checkpoint and self._books.seals_alone:
             raise LocalError("awaiting_checkpoint", "this restored node keeps no books before the next checkpoint")
-        if not self._books.may_seal:
-            raise LocalError("not_bookkeeper", "this organization's books are kept with another key than this node's")
+        if not self._books.is_member:
+            raise LocalError("not_a_member", "this node has no account in the organization yet")
 
     def _not_expired(self, operation: Operation) -> None:
         """Refuse by our own count what the ledger will let pass: its date is its predecessor's tick, which stands
@@ -74,7 +78,7 @@ class Desk:
         return {"id": transfer.name(number), "state": transfer.state, "repeated": True}
 
     def take_operation(self, event: ev.OperationReceived, _: Effects) -> dict[str, Any]:
-        """Execute an operation that a peer sent. Raises LocalError with the ledger's status as its code."""
+        """Execute an operation with good signatures. Raises LocalError with the ledger's status as its code."""
         self._may_write()
         self._not_expired(event.operation)
         return self._books.accept(event.operation, event.content)
@@ -184,15 +188,30 @@ class Desk:
             return {"account": account.hex(), **answer}
         if account in self._books.group.entries:
             raise local_error(Status.ACCOUNT_EXISTS)
-        waiting = self._reader.get(keys.application(account))
+        self._keep_application(effects, application)
+        self.tell_application(effects, application)
+        return {"account": account.hex(), "state": "applied"}
+
+    def _keep_application(self, effects: Effects, application: Application) -> None:
+        """Keep it for a supervisor. Raises LocalError("applications_full")."""
+        key = keys.application(application.account)
+        waiting = self._reader.get(key)
         count = sum(1 for _ in self._reader.scan(*keys.APPLICATIONS))
-        count += sum(1 for key, _ in effects.writes if key[:1] == keys.APPLICATIONS[0])
+        count += sum(1 for other, _ in effects.writes if other[:1] == keys.APPLICATIONS[0])
         if waiting is None and count >= self._board.applications_max:
             raise LocalError("applications_full", f"{count} applications wait already")
         content = encode([application.content, application.signature])
         if content != waiting:
-            effects.writes.append((keys.application(account), content))
-        return {"account": account.hex(), "state": "applied"}
+            effects.writes.append((key, content))
+
+    def keep_application(self, effects: Effects, application: Application) -> bool:
+        """An application that a peer has passed on: a supervisor's node keeps it. True if it is to be passed on."""
+        if self._is_supervisor():
+            try:
+                self._keep_application(effects, application)
+            except LocalError:
+                return False
+        return True
 
     def approve(self, event: ev.ApproveApplication, effects: Effects) -> dict[str, Any]:
         """Admit an applicant, as a supervisor."""
@@ -230,6 +249,22 @@ class Desk:
         number = self._books.body.state.role_changes
         change = RoleChange.make(self._network, self._wallet.node_key, event.account, event.role, number)
         return {"account": event.account.hex(), **self._accept(change)}
+
+    def change_roster(self, event: ev.ChangeRoster, effects: Effects) -> dict[str, Any]:
+        """Name the group's next roster, as a supervisor."""
+        roster = tuple(self._public_key(each) for each in event.roster)
+        number = self._books.body.state.role_changes
+        appointment = Appointment.make(self._network, self._wallet.node_key, roster, number)
+        return {"roster": [key.hex() for key in roster], **self._accept(appointment)}
+
+    def _public_key(self, named: bytes) -> bytes:
+        """A public key, or that of an account whose node has been heard of. Raises LocalError("unknown_node")."""
+        if len(named) == KEY_BYTES:
+            return named
+        for key in self.known_keys():
+            if account_id(key) == named:
+                return key
+        raise LocalError("unknown_node", f"no node with account {named.hex()} has been heard of here: give its key")
 
 
 def check_number(value: int, low: int, high: int, code: str) -> None:

@@ -1,4 +1,4 @@
-"""What comes into the node's turn: one frozen noun for each thing that somebody asks of it.
+"""What comes into the node's turn: one frozen noun for each thing that somebody asks of it, or that peers do.
 
 `token` is the edge's own number for whoever waits for the reply. Amounts are whole numbers of the smallest unit;
 `account` is the 20-byte id of one of this node's accounts, None for its first.
@@ -43,6 +43,26 @@ class OperationReceived(NamedTuple):
 
 
 _FRAME_HEAD_BYTES: Final = 2  # the array's head, and the kind
+
+
+class PeerJoined(NamedTuple):
+    """A peer (its 32-byte key) is connected, its key proved; `dialled` where this node has dialled it."""
+
+    peer: bytes
+    dialled: bool
+
+
+class PeerLeft(NamedTuple):
+    """A peer is not connected any more."""
+
+    peer: bytes
+
+
+class FrameReceived(NamedTuple):
+    """A frame from a peer, as it came."""
+
+    peer: bytes
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +144,14 @@ class ChangeRole:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRoster:
+    """Name the group's next roster, chief first, as a supervisor: public keys, or account ids of nodes known here."""
+
+    token: int
+    roster: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TakeCheckpoint:
     """Take a checkpoint that the organization signed."""
 
@@ -131,7 +159,7 @@ class TakeCheckpoint:
     checkpoint: Checkpoint
 
 
-Event = (
+Request = (
     OperationReceived
     | CreateInvoice
     | PayInvoice
@@ -141,5 +169,9 @@ Event = (
     | ApproveApplication
     | CreateInvite
     | ChangeRole
+    | ChangeRoster
     | TakeCheckpoint
 )
+"""What somebody waits for an answer to."""
+
+Event = Request | PeerJoined | PeerLeft | FrameReceived

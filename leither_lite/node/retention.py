@@ -11,7 +11,7 @@ from itertools import islice
 
 from leither_lite.board import Board
 from leither_lite.effects import Write
-from leither_lite.ledger.group import SNAPSHOT_PULSES, first_pulse, sealed_at
+from leither_lite.ledger.group import SNAPSHOT_PULSES, base_pulse, first_pulse, sealed_at
 from leither_lite.node.transfers import Transfer
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
@@ -20,7 +20,15 @@ BODIES_A_SEAL_MAX = 4
 
 
 def old_pulses(reader: Reader, board: Board, newest: int) -> list[Write]:
-    """Delete the oldest snapshot and the changes up to the next, when all of them are beyond the board's retention."""
+    """Delete the oldest snapshot and the changes up to the next, when all of them are beyond the board's retention.
+
+    What lies below the store's base, since a jump, is of no more use: it goes in parts of the same size.
+    """
+    base = base_pulse(reader)
+    left_behind = next(reader.scan(*keys.pulses(0, base)), None)
+    if left_behind is not None:
+        first = keys.sequence_of(left_behind[0])
+        return [(key, None) for key, _ in reader.scan(*keys.pulses(first, min(first + SNAPSHOT_PULSES, base)))]
     oldest = first_pulse(reader)
     end = oldest - oldest % SNAPSHOT_PULSES + SNAPSHOT_PULSES
     if end > newest - board.retention_pulses:

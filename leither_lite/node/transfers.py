@@ -74,6 +74,10 @@ class Transfer:
         """The same, final."""
         return replace(self, state=CREDITED, pulse=pulse)
 
+    def unsealed(self) -> Transfer:
+        """The same, pending."""
+        return replace(self, state=PENDING, pulse=0)
+
     def refused(self, reason: str) -> Transfer:
         """The same, refused for a reason."""
         return replace(self, state=REFUSED, reason=reason)

@@ -1,8 +1,8 @@
 """The node's turn: events in, effects out; where values are carried between the machines (docs/protocol.md, 4).
 
-`turn(events, now_ms)` takes what came, seals at the end of a pulse cycle, and returns what is to be written, sent,
-answered and told, in that order. Never touches a socket, a file, a clock or a random source: time is an argument,
-secrets come from the `entropy` handed in, the store is read through a `Reader`.
+`turn(events, now_ms)` takes what came, seals or proposes at the end of a pulse cycle, and returns what is to be
+written, sent, answered and told, in that order. Never touches a socket, a file, a clock or a random source: time is
+an argument, secrets come from the `entropy` handed in, the store is read through a `Reader`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,26 @@ from leither_lite.board import Board
 from leither_lite.effects import Effects, Note, Reply, Write
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.header import Checkpoint
+from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
+from leither_lite.ledger.group import SealedPulse
 from leither_lite.node import events as ev
+from leither_lite.node.addresses import Addresses
 from leither_lite.node.books import Books
+from leither_lite.node.catchup import Catchup
+from leither_lite.node.clock import Clock
+from leither_lite.node.committee import Committee
 from leither_lite.node.desk import Desk
+from leither_lite.node.holders import Holders
+from leither_lite.node.network import Network
+from leither_lite.node.peers import Peers
 from leither_lite.node.wallet import Keyring, Wallet
 from leither_lite.organization import SignedCharter
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
+
+BEHIND_PULSES_MAX: Final = 3
+STALLED_TICKS_MAX: Final = 15
 
 
 class Node:
@@ -38,32 +50,74 @@ class Node:
         place: bytes = b"",
         restored: bool = False,
         tick: int | None = None,
+        address: str | None = None,
     ) -> None:
         """Recover from the store.
 
         `place` names the machine and the file that the store lies on; where the store remembers another, it is a copy,
         and the node runs only if told so. `restored` tells so, wherever the store lies: the node then signs nothing
-        before the next checkpoint. `tick` is the count that this process has kept, if it has one. Raises Halt:
-        store_corrupt, store_restored.
+        before the next term, which with a roster of one only a checkpoint opens. `tick` is the count that this process
+        has kept, if it has one. `address` is where others reach this node, empty if it only dials out, None if it is on
+        no network. Raises Halt: store_corrupt, store_restored.
         """
         self.reader = reader
+        self.board = board
         self.charter = _charter(reader)
         charter = self.charter.charter
         self.network = charter.network
         self.pulse_ms = charter.pulse_ms
-        self.group = ledger.load(reader, self.network, charter.supply)
+        self.group = ledger.load(reader, self.network, charter.supply, roster_max=charter.parameter("roster_max"))
         self.wallet = Wallet(reader, keyring)
         self.books = Books(reader, board, self.group, self.wallet, charter.parameter("publicity_ticks"))
-        self.desk = Desk(reader, board, self.books, self.wallet, entropy)
         self.checkpoint = _checkpoint(reader, self.charter)
+        if self.checkpoint is not None and self.checkpoint.digest == self.group.digest:
+            self.books.enter_term(self.group.header.term + 1)
+        self.desk = Desk(reader, board, self.books, self.wallet, entropy)
         self._first_writes: list[Write] = []
         self._place_name = place
-        self.desk.awaits_checkpoint = self._place(place, restored)
-        self.term = self.group.header.term
-        if self.checkpoint is not None and self.checkpoint.digest == self.group.digest:
-            self.term += 1
-        self._start_ms = now_ms
-        self._start_tick = max(self.group.header.tick, tick or 0)
+        self._now_ms = now_ms
+        self.desk.awaits_checkpoint = silent = self._place(place, restored)
+        key = self.wallet.node_key
+        self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone)
+        self.peers = Peers(board, self._is_member)
+        self.holders = Holders(self.network, key, charter.parameter("held"), self.pulse_ms, self.group, now_ms)
+        self.committee = Committee(
+            reader,
+            board,
+            self.network,
+            key,
+            self.books,
+            self.peers,
+            self.clock,
+            self.holders,
+            now_ms,
+            silent=silent,
+        )
+        self.catchup = Catchup(reader, self.charter, self.books, self.peers)
+        self.addresses = Addresses(reader, board, self.network, key, self.books, self.peers, self.clock, address)
+        self.hall = Network(
+            reader,
+            board,
+            self.charter,
+            key,
+            self.books,
+            self.peers,
+            self.clock,
+            self.holders,
+            self.committee,
+            self.catchup,
+            self.addresses,
+            now_ms,
+        )
+        self.committee.want_pulse = self._want_pulse
+        self.committee.on_sealed = self._on_sealed
+        self.catchup.on_pulse = self._on_pulse
+        self.hall.keep_application = self.desk.keep_application
+        self.desk.known_keys = self.addresses.known_keys
+        self.desk.tell_application = lambda effects, application: self.hall.tell_application(
+            effects, application, self._now_ms
+        )
+        self._unfinal: list[Note] = []
         self._due_ms = now_ms + self.pulse_ms
         self._handlers: Final[dict[type[Any], Callable[[Any, Effects], dict[str, Any]]]] = {
             ev.OperationReceived: self.desk.take_operation,
@@ -75,11 +129,15 @@ class Node:
             ev.ApproveApplication: self.desk.approve,
             ev.CreateInvite: self.desk.create_invite,
             ev.ChangeRole: self.desk.change_role,
+            ev.ChangeRoster: self.desk.change_roster,
             ev.TakeCheckpoint: self._take_checkpoint,
         }
 
+    def _is_member(self, key: bytes) -> bool:
+        return account_id(key) in self.group.entries or key in self.group.roster_keys
+
     def _place(self, place: bytes, restored: bool) -> bool:
-        """True if this node may sign nothing: the store is a copy that no checkpoint has vouched for yet."""
+        """True if this node may sign nothing: its store is a copy, and no checkpoint or new term has come since."""
         if restored:
             self._first_writes.append((keys.PLACE, b"\1" + place))
             return True
@@ -94,7 +152,7 @@ class Node:
                 "store_restored",
                 "this data folder was copied or restored: the original may have signed what this copy does not know. "
                 "If the original is gone for good, run with --restored, then sign a checkpoint with the organization's "
-                "key (leither-lite checkpoint)",
+                "key (leither-lite checkpoint), or have a supervisor name the roster again (leither-lite roster)",
             )
         return kept[:1] == b"\1"
 
@@ -102,41 +160,135 @@ class Node:
         """What the store remembers of its place: rewritten as it is, to see whether a commit works."""
         return keys.PLACE, bytes([self.desk.awaits_checkpoint]) + self._place_name
 
+    @property
+    def term(self) -> int:
+        """The term of the next header."""
+        return self.books.term
+
+    @property
+    def is_final(self) -> bool:
+        """True if what the last header says is acknowledged: as many hold it as the charter asks for."""
+        return self.holders.is_final(self._now_ms)
+
     def tick(self, now_ms: int) -> int:
-        """Pulse cycles since genesis, as far as this node has counted them."""
-        return self._start_tick + (now_ms - self._start_ms) // self.pulse_ms
+        """Pulse cycles since genesis, as far as this node knows."""
+        return self.clock.tick(now_ms)
 
     def deadline_ms(self) -> int:
         """When `turn` wants to be called next, with or without events."""
-        return self._due_ms
+        dues = (self.committee.deadline_ms, self.catchup.deadline_ms, self.holders.deadline_ms(self._now_ms))
+        return min([self._due_ms, *(due_ms for due_ms in dues if due_ms is not None)])
 
     def turn(self, events: Sequence[ev.Event], now_ms: int) -> Effects:
-        """Take events, and seal if a pulse cycle has ended. Raises Halt: then nothing of this turn has happened."""
+        """Take events, and seal or propose if a pulse cycle has ended.
+
+        Raises Halt: then nothing of this turn has happened.
+        """
         effects = Effects()
         self.performed()
+        self._now_ms = now_ms
         tick = self.desk.tick = self.tick(now_ms)
         effects.writes += self._first_writes
         self._first_writes = []
         for event in events:
-            try:
-                answer: dict[str, Any] | LocalError = self._handlers[type(event)](event, effects)
-            except RemoteError as error:
-                answer = LocalError(error.reason, error.detail or "it cannot be read")
-            except LocalError as error:
-                answer = error
-            effects.replies.append(Reply(event.token, answer))
-        if now_ms >= self._due_ms:
-            if self.books.has_work and not self.desk.awaits_checkpoint:
-                self.books.seal(effects, self.term, tick)
-                self.term = self.group.header.term
-            self._due_ms += self.pulse_ms * (1 + (now_ms - self._due_ms) // self.pulse_ms)
-            effects.notes.append(Note("tick", {"tick": tick}))
+            if isinstance(event, ev.FrameReceived):
+                self.hall.take(effects, event, now_ms)
+                self.committee.settle(effects, now_ms)
+            elif isinstance(event, ev.PeerJoined):
+                self.hall.joined(effects, event, now_ms)
+            elif isinstance(event, ev.PeerLeft):
+                self.hall.left(effects, event, now_ms)
+            else:
+                self._answer(effects, event, now_ms)
+            if effects.renew:
+                return effects
+        self._pass_time(effects, tick, now_ms)
         effects.writes += self.books.save()
+        self._tell_final(effects, now_ms)
         return effects
+
+    def _answer(self, effects: Effects, event: ev.Request, now_ms: int) -> None:
+        try:
+            answer: dict[str, Any] | LocalError = self._handlers[type(event)](event, effects)
+        except RemoteError as error:
+            answer = LocalError(error.reason, error.detail or "it cannot be read")
+        except LocalError as error:
+            answer = error
+        effects.replies.append(Reply(event.token, answer))
+        for content in self.books.take_accepted():
+            self.hall.tell_operation(effects, content, now_ms)
+
+    def _pass_time(self, effects: Effects, tick: int, now_ms: int) -> None:
+        cycle_ends = now_ms >= self._due_ms
+        if cycle_ends:
+            self._due_ms += self.pulse_ms * (1 + (now_ms - self._due_ms) // self.pulse_ms)
+            self.hall.cycle(effects, now_ms)
+            is_ready = self.books.has_work and not self.desk.awaits_checkpoint and self.holders.is_final(now_ms)
+            if self.books.seals_alone and is_ready:
+                self.committee.seal_alone(effects, now_ms)
+            effects.notes.append(Note("tick", {"tick": tick}))
+        asked_until_ms = self.catchup.deadline_ms
+        if asked_until_ms is not None and asked_until_ms <= now_ms:
+            self.catchup.poll(effects, now_ms)
+        self.committee.timeout(effects, now_ms)
+        self.committee.work(now_ms)
+        self.committee.settle(effects, now_ms)
+        if cycle_ends:
+            self.committee.propose(now_ms, cycle_ends=True)
+            self.committee.settle(effects, now_ms)
+
+    def _tell_final(self, effects: Effects, now_ms: int) -> None:
+        """A transfer is told of when it is final."""
+        told = [note for note in effects.notes if note.kind == "transfer"]
+        if not told and not self._unfinal:
+            return
+        if self.holders.is_final(now_ms):
+            effects.notes[:0] = self._unfinal
+            self._unfinal = []
+        else:
+            effects.notes = [note for note in effects.notes if note.kind != "transfer"]
+            self._unfinal += told
+
+    def troubles(self, now_ms: int, memory_bytes: int) -> tuple[tuple[str, str], ...]:
+        """What keeps this node from its work, as code and message; `memory_bytes` is what it takes of its budget."""
+        found = []
+        if memory_bytes > self.board.memory_anonymous_bytes:
+            budget = self.board.memory_anonymous_bytes
+            found.append(("memory_high", f"{memory_bytes} bytes, the board's budget is {budget}"))
+        if self.hall.applies:
+            found.append(("not_a_member", "this node has applied; no supervisor has given it an account yet"))
+        behind = self.catchup.behind
+        if behind > BEHIND_PULSES_MAX:
+            found.append(("catching_up", f"{behind} pulses behind what members say is sealed"))
+        ticks = self.committee.waits_ms(now_ms) // self.pulse_ms
+        if ticks > STALLED_TICKS_MAX:
+            found.append(("agreement_stalled", f"nothing has been sealed for {ticks} ticks: a quorum is not reached"))
+        return tuple(found)
 
     def performed(self) -> None:
         """The writes of the last turn are on disk: from now on it shows. (At the latest when the next turn begins.)"""
         self.books.performed()
+
+    # -- between the machines --------------------------------------------------------------------------------------
+
+    def _want_pulse(self, effects: Effects, pulse: int, source: bytes) -> None:
+        self.catchup.want(effects, pulse, source, self._now_ms)
+
+    def _on_sealed(self, effects: Effects, now_ms: int) -> None:
+        self.holders.sealed(self.group, now_ms)
+        frame = self.holders.sign(now_ms)
+        if frame is not None:
+            self.peers.tell(effects, frame)
+        # An appointment opens a term in which nothing can have been signed by whoever has lost what it had signed.
+        header, state = self.group.header, self.group.state
+        if self.desk.awaits_checkpoint and state.appointed == header.term + 1 and self.committee.may_speak(header):
+            self.desk.awaits_checkpoint = self.committee.silent = False
+            effects.writes.append((keys.PLACE, b"\0" + self._place_name))
+
+    def _on_pulse(
+        self, effects: Effects, sealed: SealedPulse, segments: list[bytes], source: bytes, now_ms: int
+    ) -> None:
+        self.committee.take_pulse(effects, sealed, segments, source, now_ms)
 
     def _take_checkpoint(self, event: ev.TakeCheckpoint, effects: Effects) -> dict[str, Any]:
         checkpoint = event.checkpoint
@@ -148,7 +300,9 @@ class Node:
         effects.writes.append((keys.CHECKPOINT, checkpoint.encode()))
         effects.writes.append((keys.PLACE, b"\0" + self._place_name))
         self.checkpoint, self.desk.awaits_checkpoint = checkpoint, False
-        self.term = self.group.header.term + 1
+        self.books.enter_term(self.group.header.term + 1)
+        self.committee.silent = False
+        self.committee.reopen(self._now_ms)
         value = {"pulse": checkpoint.pulse, "digest": checkpoint.digest.hex(), "term": self.term}
         effects.notes.append(Note("checkpoint", value))
         return value
@@ -158,7 +312,7 @@ def read_start(reader: Reader) -> None:
     """Read all that a node reads when it starts. Raises Halt("store_corrupt")."""
     charter = _charter(reader).charter
     ledger.load(reader, charter.network, charter.supply)
-    for span in (keys.QUEUED, keys.APPLICATIONS):
+    for span in (keys.QUEUED, keys.APPLICATIONS, keys.VOTES, keys.BODY, keys.ADDRESSES):
         for _ in reader.scan(*span):
             pass
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from leither_lite.errors import Halt, LocalError
+from leither_lite.errors import Halt, LocalError, RemoteError
+from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.group import Group, SealedPulse
+from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.records import Role, encode_page
+from leither_lite.node.transfers import Transfer
 from leither_lite.node.turn import Node
 from leither_lite.node.wallet import kept_application
+from leither_lite.pulse.votes import Evidence
 from leither_lite.store import keys
 from leither_lite.tree.node import record_digest
 from leither_lite.tree.proof import Absence, BranchStep, GroupStep, OtherLeaf, Path, Proof, SealedRoot
@@ -84,6 +88,13 @@ class View:
     def transfer(self, name: str) -> dict[str, Any]:
         """A transfer by its id. Raises LocalError("unknown_transfer")."""
         sequence, transfer = self._node.wallet.transfer_named(name)
+        return self._shown(sequence, transfer)
+
+    def _shown(self, sequence: int, transfer: Transfer) -> dict[str, Any]:
+        """A transfer is pending until enough others hold the header that it is in."""
+        is_new = transfer.pulse and transfer.pulse == self._node.group.header.pulse
+        if is_new and not self._node.is_final:
+            transfer = transfer.unsealed()
         return transfer.to_json(sequence)
 
     def transfers(self, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -91,7 +102,7 @@ class View:
         if not 1 <= limit <= TRANSFERS_LIMIT_MAX:
             raise LocalError("bad_limit", f"limit is a whole number from 1 to {TRANSFERS_LIMIT_MAX}")
         number = None if before is None else self._node.wallet.transfer_named(before)[0]
-        return [transfer.to_json(sequence) for sequence, transfer in self._node.wallet.newest(number, limit)]
+        return [self._shown(sequence, transfer) for sequence, transfer in self._node.wallet.newest(number, limit)]
 
     def summary(self) -> bytes:
         """The root group's page as of the newest sealed pulse: CBOR, at most 10,240 bytes."""
@@ -145,7 +156,44 @@ class View:
         checkpoint = self._node.checkpoint
         pulse = sealed.header.pulse
         if checkpoint is None or checkpoint.pulse > pulse:
-            return SealedRoot(sealed.header_bytes, sealed.signatures)
+            return SealedRoot(sealed.header_bytes, sealed.signatures, handovers(self._node.reader, 0, pulse))
         if checkpoint.pulse == pulse:
             return SealedRoot(sealed.header_bytes, (), (), checkpoint)
-        return SealedRoot(sealed.header_bytes, sealed.signatures, (), checkpoint)
+        between = handovers(self._node.reader, checkpoint.pulse + 1, pulse)
+        return SealedRoot(sealed.header_bytes, sealed.signatures, between, checkpoint)
+
+    def evidence(self) -> list[dict[str, Any]]:
+        """Who has signed two things of which only one may be, newest first. Raises Halt("store_corrupt")."""
+        try:
+            kept = [Evidence.decode(content) for _, content in self._node.reader.scan(*keys.EVIDENCE, reverse=True)]
+        except RemoteError as error:
+            raise Halt("store_corrupt", f"evidence in the store cannot be read: {error}") from error
+        return [{"account": account_id(each.key).hex(), **each.to_json()} for each in kept]
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Who is connected."""
+        roster = self._node.group.roster_keys
+        return [
+            {
+                "account": peer.account.hex(),
+                "key": peer.key.hex(),
+                "member": self._node.peers.is_member(peer.key),
+                "on_roster": peer.key in roster,
+                "dialled": peer.dialled,
+                "pulse": None if peer.status is None else peer.status.pulse,
+            }
+            for peer in self._node.peers.connected.values()
+        ]
+
+    def roster(self) -> dict[str, Any]:
+        """Who may seal the next header, chief first, and who else holds pages and bodies."""
+        group = self._node.group
+        willing = [
+            {"key": each.key.hex(), "address": each.address, "silent": bool(each.silent)}
+            for each in group.state.willing
+        ]
+        return {
+            "term": self._node.term,
+            "roster": [{"key": key.hex(), "account": account_id(key).hex()} for key in group.roster_keys],
+            "willing": willing,
+        }

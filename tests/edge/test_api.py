@@ -283,7 +283,7 @@ def test_a_member_s_node_shows_its_own_only() -> None:
         assert world.get(f"/v1/accounts/{founder}/proof").refusal == (403, "not_permitted")
         assert world.get("/v1/summary").refusal == (403, "not_permitted")
         assert world.get("/v1/account").refusal == (404, "unknown_account")
-        assert world.post("/v1/accounts").refusal == (403, "not_bookkeeper")
+        assert world.post("/v1/accounts").refusal == (403, "not_a_member")
         assert world.post("/v1/invites").refusal == (403, "not_permitted")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from leither_lite.cli import main
+from leither_lite.edge.service import Places
 from leither_lite.errors import Halt
 from leither_lite.organization import SignedCharter
 from tests.commands import Run
@@ -156,16 +157,17 @@ def test_run_is_given_what_was_asked(alone: Run, data: Path, monkeypatch: pytest
 
     def service(*args: Any) -> int:
         given.append(args)
-        if args[3]:
+        if args[2]:
             raise Halt("double_vote", "stop")
         return 0
 
     monkeypatch.setattr("leither_lite.edge.service.run", service)
     assert alone("run")[:2] == (0, "")
-    assert alone("run", "--listen", "[::1]:7370", "--api", "127.0.0.1:0", "--restored")[0] == 4
+    more = ("--announce", "box:1", "--board", "boards/nas.toml")
+    assert alone("run", "--listen", "[::1]:7370", "--api", "127.0.0.1:0", "--restored", *more)[0] == 4
     assert given == [
-        (data, None, ("127.0.0.1", 8080), False),
-        (data, ("::1", 7370), ("127.0.0.1", 0), True),
+        (data, Places(None, None, ("127.0.0.1", 8080)), False, None),
+        (data, Places(("::1", 7370), "box:1", ("127.0.0.1", 0)), True, Path("boards/nas.toml")),
     ]
 
 

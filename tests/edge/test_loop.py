@@ -14,8 +14,9 @@ import pytest
 from leither_lite.board import Board
 from leither_lite.edge import keyfile, lmdb, loop, machine
 from leither_lite.edge.lmdb import Store
-from leither_lite.edge.loop import EVENTS_QUEUED_MAX, NOTES_QUEUED_MAX, Service
+from leither_lite.edge.loop import EVENTS_QUEUED_MAX, Service
 from leither_lite.edge.machine import Disk
+from leither_lite.edge.watchers import NOTES_QUEUED_MAX
 from leither_lite.effects import Note, Write
 from leither_lite.errors import Halt, LocalError
 from leither_lite.node import events as ev

@@ -145,7 +145,7 @@ def test_a_restart_at_every_turn_changes_nothing(seed: int) -> None:
         now_ms, other.now_ms = other.now_ms, deadline_ms - PULSE_MS
         other.start()
         other.now_ms = now_ms
-        other.node._start_tick += tick - other.node.tick(now_ms)
+        other.node.clock._base_tick += tick - other.node.tick(now_ms)
         assert other.node.group.digest == one.node.group.digest
         assert other.node.term == one.node.term
         assert other.node.wallet.pending.keys() >= one.node.wallet.pending.keys() - set(one.node.wallet._settled)
@@ -301,7 +301,7 @@ def test_checkpoint_refused(change: dict[str, Any], code: str) -> None:
     assert seat.node.term == 0
 
 
-def test_another_key_keeps_no_books() -> None:
+def test_a_key_without_an_account_keeps_no_books() -> None:
     """The founder's store under somebody else's key can be read, and says so before anything is promised."""
     seat = Seat()
     account = seat.open(50)
@@ -309,7 +309,7 @@ def test_another_key_keeps_no_books() -> None:
     seat.keyring = type(seat.keyring)(other, None)
     seat.start()
     operation = payment(key_of(3), FOUNDER, 1, 0)
-    assert refusal(seat, ev.OperationReceived(0, operation, operation.encode())) == "not_bookkeeper"
+    assert refusal(seat, ev.OperationReceived(0, operation, operation.encode())) == "not_a_member"
     assert refusal(seat, ev.Distribute(0, account, 1, "x", None)) == "organization_key_absent"
     seat.tick()
     assert seat.node.group.header.pulse == 1

@@ -1,0 +1,322 @@
+"""Catching up: pulse by pulse, or by one jump to the newest state; and giving others what they need for it.
+
+Carries out docs/protocol.md, sections 4 and 9. Decides whom to ask for what, one thing at a time, and checks a state
+that it is given against the chain of handovers. Who is far behind takes page and state as they are sealed, and executes
+nothing of what it missed. Never believes a peer: only seals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from leither_lite import codec
+from leither_lite.codec import Value, encode
+from leither_lite.effects import Effects, Note
+from leither_lite.errors import RemoteError
+from leither_lite.header import Checkpoint, Header, Signatures, body_digest, check_seal, header_digest, segment_digest
+from leither_lite.ledger import group as ledger
+from leither_lite.ledger.group import SEALED_BYTES_MAX, SealedPulse, State, tree_of
+from leither_lite.ledger.handovers import handovers, jump_writes
+from leither_lite.ledger.joins import invite_leaf
+from leither_lite.ledger.records import Entry, decode_page, encode_page
+from leither_lite.limits import FRAME_BYTES_MAX, HANDOVERS_MAX, ID_BYTES, PAGE_BYTES_MAX, UINT_MAX
+from leither_lite.node import frames
+from leither_lite.node.books import Books
+from leither_lite.node.peers import Peer, Peers
+from leither_lite.organization import SignedCharter
+from leither_lite.store import keys
+from leither_lite.store.reader import Reader
+from leither_lite.tree.node import EMPTY
+from leither_lite.tree.proof import Handover, SealedRoot, Trust, verify_root
+from leither_lite.tree.proof_cbor import handover_value, take_handover
+from leither_lite.tree.tree import SumTree
+
+JUMP_PULSES_MIN: Final = 64
+"""Who is further behind than this does not execute what it has missed."""
+ASK_MS: Final = 4_000
+REST_MS: Final = 10_000
+"""For how long who has not answered is asked last."""
+CHUNK_BYTES: Final = 48 * 1024
+STATE_BYTES_MAX: Final = 8 * 1024 * 1024
+INLINE_BYTES_MAX: Final = 40 * 1024
+_INVITE_BYTES: Final = ID_BYTES + 8
+
+
+class Catchup:
+    """What this node asks others for, and what it gives them."""
+
+    def __init__(self, reader: Reader, charter: SignedCharter, books: Books, peers: Peers) -> None:
+        self._reader = reader
+        self._charter = charter
+        self._books = books
+        self._peers = peers
+        self.on_pulse: Callable[[Effects, SealedPulse, list[bytes], bytes, int], None] = _nothing
+        self._asked: tuple[bytes, int, int] | None = None  # whom, for which pulse (0: the state), until when
+        self._wanted = 0
+        self._parts: list[bytes] = []
+        self._state_digest = b""
+        self._arriving: SealedPulse | None = None
+        self._segments: dict[bytes, bytes] = {}
+        self._blob: tuple[bytes, bytes] = (b"", b"")
+        self.jumped = False
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When to ask somebody else."""
+        return None if self._asked is None else self._asked[2]
+
+    @property
+    def behind(self) -> int:
+        """By how many pulses members say that this node is behind."""
+        told = [peer.status.pulse for peer in self._peers.members() if peer.status is not None]
+        return max(0, max(told, default=0) - self._books.group.header.pulse)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def want(self, effects: Effects, pulse: int, source: bytes, now_ms: int) -> None:
+        """A header of this pulse is sealed, and its body is not here."""
+        self._wanted = max(self._wanted, pulse)
+        self.poll(effects, now_ms, source)
+
+    def poll(self, effects: Effects, now_ms: int, source: bytes = b"") -> None:
+        """Ask, if something is missing and nobody has been asked."""
+        tip = self._books.group.header.pulse
+        if self._asked is not None:
+            peer, pulse, until_ms = self._asked
+            if (pulse and pulse <= tip) or peer not in self._peers.connected:
+                self._asked = None
+            elif now_ms < until_ms:
+                return
+            else:
+                self._peers.connected[peer].failed_ms = now_ms
+                self._asked = None
+        if self.jumped:
+            return
+        ahead = [peer for peer in self._peers.connected.values() if peer.status is not None and peer.status.pulse > tip]
+        if not ahead:
+            return
+        chosen = min(ahead, key=lambda peer: self._order(peer, source, now_ms))
+        told = chosen.status.pulse if chosen.status is not None else tip
+        if told - tip > JUMP_PULSES_MIN or chosen.needs_state:
+            self._parts, self._state_digest = [], b""
+            self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
+        else:
+            self._ask(effects, chosen, tip + 1, encode([frames.WANT_PULSE, tip + 1]), now_ms)
+
+    def _order(self, peer: Peer, source: bytes, now_ms: int) -> tuple[bool, bool, bool, bytes]:
+        failed = peer.failed_ms is not None and now_ms - peer.failed_ms < REST_MS
+        return failed, not self._peers.is_member(peer.key), peer.key != source, peer.key
+
+    def _ask(self, effects: Effects, peer: Peer, pulse: int, frame: bytes, now_ms: int) -> None:
+        self._asked = (peer.key, pulse, now_ms + ASK_MS)
+        self._arriving, self._segments = None, {}
+        effects.sends.append((peer.key, frame))
+
+    def _is_asked(self, source: bytes) -> bool:
+        return self._asked is not None and self._asked[0] == source
+
+    def not_here(self, effects: Effects, source: bytes, now_ms: int) -> None:
+        """Who was asked for a pulse does not have it any more: the state must do."""
+        if not self._is_asked(source):
+            return
+        peer = self._peers.connected[source]
+        if self._asked is not None and self._asked[1]:
+            peer.needs_state = True
+        else:
+            peer.failed_ms = now_ms
+        self._asked = None
+        self.poll(effects, now_ms)
+
+    def refused(self, effects: Effects, source: bytes, now_ms: int) -> None:
+        """Who was asked says that this is not for us: somebody else may know better."""
+        if self._is_asked(source):
+            self._peers.connected[source].failed_ms = now_ms
+            self._asked = None
+            self.poll(effects, now_ms)
+
+    # -- pulses ----------------------------------------------------------------------------------------------------
+
+    def take_pulse(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[11, sealed pulse, [segment, …]]: its segments follow where none are in it. Raises RemoteError."""
+        if not self._is_asked(source):
+            return
+        _, content, segments = codec.fields(values, 3, "bad_pulse")
+        sealed = SealedPulse.decode(codec.octets_upto(content, SEALED_BYTES_MAX, "bad_pulse"))
+        self._arriving = sealed
+        for segment in codec.items(segments, len(sealed.entries), "bad_pulse"):
+            self._keep(codec.octets_upto(segment, FRAME_BYTES_MAX, "bad_pulse"))
+        self._apply(effects, source, now_ms)
+
+    def take_segment(self, effects: Effects, segment: bytes, source: bytes, now_ms: int) -> bool:
+        """A segment of the pulse that is arriving; False if it is none."""
+        if self._arriving is None or not self._is_asked(source) or not self._keep(segment):
+            return False
+        self._apply(effects, source, now_ms)
+        return True
+
+    def _keep(self, segment: bytes) -> bool:
+        digest = segment_digest(segment)
+        wanted = self._arriving is not None and any(entry[0] == digest for entry in self._arriving.entries)
+        if wanted:
+            self._segments[digest] = segment
+        return wanted
+
+    def _apply(self, effects: Effects, source: bytes, now_ms: int) -> None:
+        sealed = self._arriving
+        if sealed is None or any(entry[0] not in self._segments for entry in sealed.entries):
+            return
+        segments = [self._segments[entry[0]] for entry in sealed.entries]
+        self._asked, self._arriving, self._segments = None, None, {}
+        group = self._books.group
+        header = sealed.header
+        try:
+            if header.previous != group.digest:
+                raise RemoteError("pulse_elsewhere", f"pulse {header.pulse} does not follow the last header here")
+            check_seal(sealed.header_bytes, sealed.signatures, group.roster_keys)
+            self.on_pulse(effects, sealed, segments, source, now_ms)
+        except RemoteError:
+            self._peers.connected[source].failed_ms = now_ms
+            raise
+        self.poll(effects, now_ms)
+
+    def give_pulse(self, effects: Effects, pulse: int, source: bytes) -> None:
+        """Answer who asks for a pulse and its body."""
+        content = self._reader.get(keys.sealed(pulse))
+        segments = [segment for _, segment in self._reader.scan(*keys.segments(pulse))]
+        if content is None or not pulse or len(segments) != len(SealedPulse.decode(content).entries):
+            effects.sends.append((source, encode([frames.NOT_HERE, pulse])))
+            return
+        if len(content) + sum(map(len, segments)) <= INLINE_BYTES_MAX:
+            effects.sends.append((source, encode([frames.PULSE, content, list(segments)])))
+            return
+        effects.sends.append((source, encode([frames.PULSE, content, []])))
+        effects.sends += [(source, frames.segment_frame(segment)) for segment in segments]
+
+    # -- the state -------------------------------------------------------------------------------------------------
+
+    def give_state(self, effects: Effects, values: list[Value], source: bytes) -> None:
+        """[12, digest or empty, part]: answer with a part of the newest state. Raises RemoteError("bad_want")."""
+        _, digest, part = codec.fields(values, 3, "bad_want")
+        number = codec.uint(part, STATE_BYTES_MAX // CHUNK_BYTES, "bad_want")
+        if not digest or digest != self._blob[0]:
+            number = 0
+            self._blob = self._make_blob()
+        blob = self._blob[1]
+        parts = (len(blob) + CHUNK_BYTES - 1) // CHUNK_BYTES
+        if number >= parts:
+            raise RemoteError("bad_want", "there is no such part")
+        chunk = blob[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+        effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
+
+    def _make_blob(self) -> tuple[bytes, bytes]:
+        """The newest header's digest, and CBOR [sealed pulse, page, used invites, [handover, …], checkpoint]."""
+        sealed = ledger.last_sealed(self._reader)
+        if sealed is None:
+            raise RemoteError("bad_want", "nothing is sealed here")
+        pulse = sealed.header.pulse
+        digest = header_digest(sealed.header_bytes)
+        if digest == self._blob[0]:
+            return self._blob
+        entries = ledger.entries_at(self._reader, pulse)
+        page = encode_page((account, entry.pulse, entry.record.encode()) for account, entry in entries.items())
+        invites = b"".join(key[1:] + used_in for key, used_in in self._reader.scan(*keys.INVITES))
+        chain: list[Value] = [encode(handover_value(each)) for each in handovers(self._reader, 0, pulse + 1)]
+        checkpoint = self._reader.get(keys.CHECKPOINT) or b""
+        return digest, encode([sealed.encode(), page, invites, chain, checkpoint])
+
+    def take_state(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[13, digest, part, parts, chunk]: ask for the next part, or jump. Raises RemoteError."""
+        if not self._is_asked(source) or (self._asked is not None and self._asked[1]):
+            return
+        _, digest, part, parts, chunk = codec.fields(values, 5, "bad_state_part")
+        digest = codec.octets(digest, 32, "bad_state_part")
+        parts = codec.uint(parts, STATE_BYTES_MAX // CHUNK_BYTES, "bad_state_part")
+        part = codec.uint(part, UINT_MAX, "bad_state_part")
+        if digest != self._state_digest:
+            self._parts, self._state_digest = [], digest
+        if part != len(self._parts) or part >= parts:
+            raise RemoteError("bad_state_part", "another part was asked for")
+        self._parts.append(codec.octets_upto(chunk, CHUNK_BYTES, "bad_state_part"))
+        if len(self._parts) < parts:
+            self._asked = (source, 0, now_ms + ASK_MS)
+            effects.sends.append((source, encode([frames.WANT_STATE, digest, len(self._parts)])))
+            return
+        blob = b"".join(self._parts)
+        self._parts, self._asked = [], None
+        try:
+            self._jump(effects, blob)
+        except RemoteError:
+            self._peers.connected[source].failed_ms = now_ms
+            raise
+
+    def _jump(self, effects: Effects, blob: bytes) -> None:
+        """Take a state as it was sealed: everything in it must be what its header commits to, and that be sealed."""
+        reason = "bad_state"
+        sealed_content, page, invites, chain, checkpoint_content = codec.fields(codec.decode(blob), 5, reason)
+        sealed = SealedPulse.decode(codec.octets_upto(sealed_content, SEALED_BYTES_MAX, reason))
+        header, group = sealed.header, self._books.group
+        if header.pulse <= group.header.pulse:
+            return
+        checkpoint_bytes = codec.octets_upto(checkpoint_content, FRAME_BYTES_MAX, reason)
+        checkpoint = Checkpoint.decode(checkpoint_bytes) if checkpoint_bytes else None
+        contents = [
+            codec.octets_upto(each, FRAME_BYTES_MAX, reason) for each in codec.items(chain, HANDOVERS_MAX, reason)
+        ]
+        taken = [(content, take_handover(codec.decode(content))) for content in contents]
+        self._check_chain(sealed, [each for _, each in taken], checkpoint)
+        entries = dict(decode_page(codec.octets_upto(page, PAGE_BYTES_MAX + 4096, reason)))
+        used = codec.octets_upto(invites, STATE_BYTES_MAX, reason)
+        if len(used) % _INVITE_BYTES:
+            raise RemoteError(reason, "the used invites are cut short")
+        uses = {
+            used[at : at + ID_BYTES]: int.from_bytes(used[at + ID_BYTES : at + _INVITE_BYTES], "big")
+            for at in range(0, len(used), _INVITE_BYTES)
+        }
+        self._check_content(sealed, entries, uses)
+        writes = jump_writes(sealed, entries, uses)
+        for content, each in taken:
+            writes.append((keys.handover(Header.decode(each.header).pulse), content))
+        if checkpoint is not None:
+            writes.append((keys.CHECKPOINT, checkpoint.encode()))
+        effects.writes += writes
+        effects.renew = True
+        self.jumped = True
+        effects.notes.append(Note("caught_up", {"pulse": header.pulse, "pulses": header.pulse - group.header.pulse}))
+
+    def _check_chain(self, sealed: SealedPulse, chain: list[Handover], checkpoint: Checkpoint | None) -> None:
+        """From the last header here, or a younger checkpoint, by handovers to the state's. Raises RemoteError."""
+        charter = self._charter.charter
+        group = self._books.group
+        start, roster = group.header.pulse, group.roster_keys
+        end = sealed.header.pulse
+        is_usable = checkpoint is not None and start < checkpoint.pulse <= end
+        unbonding = charter.parameter("unbonding_ticks")
+        if not is_usable and start and sealed.header.tick > group.header.tick + unbonding:
+            raise RemoteError("roster_too_old", "only a checkpoint of the organization leads on from a roster so old")
+        trust = Trust(charter.organization_key, roster)
+        vouching = checkpoint if is_usable else None
+        first = start if vouching is None else vouching.pulse
+        between = [each for each in chain if first < Header.decode(each.header).pulse < end]
+        signatures: Signatures = sealed.signatures
+        if vouching is not None and vouching.digest == header_digest(sealed.header_bytes):
+            signatures = ()
+        verify_root(SealedRoot(sealed.header_bytes, signatures, tuple(between), vouching), trust)
+
+    def _check_content(self, sealed: SealedPulse, entries: dict[bytes, Entry], uses: dict[bytes, int]) -> None:
+        """Raises RemoteError("bad_state") unless page, invites, state and roster are what the header commits to."""
+        header = sealed.header
+        state = State.decode(sealed.state)
+        invites = SumTree()
+        for item, pulse in uses.items():
+            invites.put(item, invite_leaf(pulse, item))
+        root = invites.root() if uses else EMPTY
+        node = self._books.group.node_of(header.pulse, sealed.inner, sealed.meta)
+        whole = (tree_of(entries).root(), root, node, body_digest(sealed.entries), header.network, header.level)
+        told = (sealed.inner, state.invites, header.node, header.body, self._charter.charter.network, 1)
+        if whole != told:
+            raise RemoteError("bad_state", "it is not what its header commits to")
+
+
+def _nothing(effects: Effects, sealed: SealedPulse, segments: list[bytes], source: bytes, now_ms: int) -> None:
+    """Nobody is told yet."""

@@ -1,0 +1,331 @@
+"""What peers say, and to whom it goes: every frame is judged here by who sent it (docs/protocol.md, section 9).
+
+Decides who may send what, what is passed on, and what is told to a peer that comes. Carries each frame to the room that
+understands it. Never decides what is sealed, and never answers a stranger but with what joining needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from leither_lite import codec
+from leither_lite.board import Board
+from leither_lite.codec import Value, encode
+from leither_lite.effects import Effects
+from leither_lite.errors import RemoteError
+from leither_lite.header import Header, check_seal, header_digest, take_signatures
+from leither_lite.identity import Key
+from leither_lite.ledger.committee import Held
+from leither_lite.ledger.joins import Application, InvitedJoin
+from leither_lite.ledger.signed import Status as LedgerStatus
+from leither_lite.ledger.texts import SecretInvite
+from leither_lite.limits import SEGMENT_BYTES_MAX, UINT_MAX
+from leither_lite.node import frames
+from leither_lite.node.addresses import Addresses
+from leither_lite.node.books import Books
+from leither_lite.node.catchup import Catchup
+from leither_lite.node.clock import Clock
+from leither_lite.node.committee import Committee
+from leither_lite.node.events import FrameReceived, OperationReceived, PeerJoined, PeerLeft
+from leither_lite.node.frames import Status
+from leither_lite.node.heartbeat import Heartbeat
+from leither_lite.node.holders import Holders
+from leither_lite.node.peers import Peers
+from leither_lite.node.pool import content_digest
+from leither_lite.organization import SignedCharter
+from leither_lite.pulse.agreement import LIARS
+from leither_lite.store import keys
+from leither_lite.store.reader import Reader
+
+REPEAT_MS: Final = 8_000
+"""How often own operations that wait are told again, and an applicant asks again."""
+STATUS_MS: Final = 10_000
+TELL_BYTES_MAX: Final = 256 * 1024
+"""Of waiting operations, so much is told to a member that has just come."""
+OPERATION_WORK: Final = 2
+
+
+class Network:
+    """The other nodes, as this one hears them."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        board: Board,
+        charter: SignedCharter,
+        key: Key,
+        books: Books,
+        peers: Peers,
+        clock: Clock,
+        holders: Holders,
+        committee: Committee,
+        catchup: Catchup,
+        addresses: Addresses,
+        now_ms: int,
+    ) -> None:
+        self._reader = reader
+        self._board = board
+        self._charter = charter
+        self._network = charter.charter.network
+        self._key = key
+        self._books = books
+        self._clock = clock
+        self._holders = holders
+        self._committee = committee
+        self._catchup = catchup
+        self.addresses = addresses
+        self.heartbeat = Heartbeat(self._network, key)
+        self._repeat_due_ms = now_ms + REPEAT_MS
+        self._status_due_ms = now_ms + STATUS_MS
+        self.peers = peers
+        self.refused: dict[str, int] = {}
+        self.keep_application: Callable[[Effects, Application], bool] = lambda effects, application: False
+        self._own_application = reader.get(keys.APPLYING)
+
+    # -- who is there ----------------------------------------------------------------------------------------------
+
+    def joined(self, effects: Effects, event: PeerJoined, now_ms: int) -> None:
+        """Tell a peer what it needs to know from us."""
+        peer = self.peers.join(event.peer, event.dialled, now_ms)
+        effects.sends.append((peer.key, self.status(now_ms).encode()))
+        self._apply_to(effects, peer.key)
+        if self.peers.is_member(peer.key) and self._books.is_member:
+            self._welcome(effects, peer.key, now_ms)
+
+    def _welcome(self, effects: Effects, peer: bytes, now_ms: int) -> None:
+        """What a member that has just come may have missed."""
+        self.addresses.tell(effects, peer, now_ms)
+        size = 0
+        for waiting in self._books.pool:
+            size += len(waiting.content)
+            if size > TELL_BYTES_MAX:
+                break
+            effects.sends.append((peer, frames.operation_frame(waiting.content)))
+        self._committee.tell_newest(effects, peer)
+        self._holders.tell(effects, peer)
+
+    def left(self, effects: Effects, event: PeerLeft, now_ms: int) -> None:
+        """A peer has gone."""
+        self.peers.leave(event.peer)
+        self._catchup.poll(effects, now_ms)
+
+    def status(self, now_ms: int) -> Status:
+        """What this node says of itself."""
+        header = self._books.header
+        group = self._books.group
+        digest = group.digest if group.header.pulse == header.pulse else group.header.previous
+        return Status(header.pulse, digest, self._clock.tick(now_ms), int(self._clock.counts))
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def take(self, effects: Effects, event: FrameReceived, now_ms: int) -> None:
+        """A frame: carried to whom it concerns; what is wrong with it is counted against its sender."""
+        source = event.peer
+        if source not in self.peers.connected:
+            return
+        engine = self._committee.engine
+        checks = engine.checks
+        try:
+            self._take(effects, event, now_ms)
+        except RemoteError as error:
+            self.peers.blame(effects, source)
+            self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
+        if engine.checks != checks:
+            effects.work.append((source, engine.checks - checks))
+
+    def _take(self, effects: Effects, event: FrameReceived, now_ms: int) -> None:
+        source, content = event.peer, event.content
+        kind = frames.kind_of(content)
+        is_member = self.peers.is_member(source)
+        if not is_member and kind not in frames.STRANGERS:
+            if self._books.is_member:  # who is not in the group yet does not know who is
+                effects.sends.append((source, frames.refused_frame(kind, "not_a_member")))
+            return
+        if kind == frames.OPERATION:
+            self._take_operation(effects, content, source, is_member, now_ms)
+        elif kind in (frames.VOTE, frames.PROPOSAL, frames.SEAL_VOTE):
+            self._committee.take(effects, kind, content, source, now_ms)
+        elif kind == frames.SEGMENT:
+            segment = codec.octets_upto(frames.one(content, "bad_segment"), SEGMENT_BYTES_MAX, "bad_segment")
+            if not self._committee.take_segment(effects, segment, now_ms):
+                self._catchup.take_segment(effects, segment, source, now_ms)
+        elif kind == frames.WANT_SEGMENTS:
+            wanted = codec.items(frames.one(content, "bad_want"), 32, "bad_want")
+            self._committee.give_segments(effects, [codec.octets(each, 32, "bad_want") for each in wanted], source)
+        else:
+            self._take_other(effects, kind, content, source, is_member, now_ms)
+
+    def _take_other(
+        self, effects: Effects, kind: int, content: bytes, source: bytes, is_member: bool, now_ms: int
+    ) -> None:
+        values = frames.values_of(content)
+        if kind == frames.SEALED:
+            self._take_sealed(effects, values, content, source, is_member, now_ms)
+        elif kind == frames.STATUS:
+            self._take_status(effects, Status.take(values), source, now_ms)
+        elif kind == frames.WANT_PULSE:
+            _, pulse = codec.fields(values, 2, "bad_want")
+            self._catchup.give_pulse(effects, codec.uint(pulse, UINT_MAX, "bad_want"), source)
+        elif kind == frames.PULSE:
+            self._catchup.take_pulse(effects, values, source, now_ms)
+        elif kind == frames.WANT_STATE:
+            self._catchup.give_state(effects, values, source)
+        elif kind == frames.STATE:
+            self._catchup.take_state(effects, values, source, now_ms)
+        elif kind == frames.NOT_HERE:
+            self._catchup.not_here(effects, source, now_ms)
+        elif kind == frames.REFUSED:
+            self._catchup.refused(effects, source, now_ms)
+        elif kind == frames.WANT_CHARTER:
+            self._give_charter(effects, source)
+        elif kind == frames.APPLICATION:
+            self._take_application(effects, values, content, source, now_ms)
+        elif kind == frames.ADDRESS:
+            self.addresses.take(effects, values, content, source)
+        elif kind == frames.TICK and self.peers.hear(content, now_ms):
+            self._take_tick(effects, values, content, source, now_ms)
+        elif kind == frames.HELD and self.peers.hear(content, now_ms):
+            effects.work.append((source, 1))
+            if self._holders.take(values):
+                self.peers.tell(effects, content, source)
+                self._committee.work(now_ms)
+
+    def _take_operation(self, effects: Effects, content: bytes, source: bytes, is_member: bool, now_ms: int) -> None:
+        body = content[2:]
+        if not self._books.is_member or self._books.pool.get(content_digest(body)) is not None:
+            return
+        if not self.peers.hear(content, now_ms):
+            return
+        effects.work.append((source, OPERATION_WORK))
+        received = OperationReceived.from_frame(0, self._network, content)
+        operation = received.operation
+        if isinstance(operation, Held):
+            raise RemoteError("bad_frame", "held stands in bodies only")
+        if not is_member and not isinstance(operation, InvitedJoin):
+            raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
+        if self._books.receive(operation, received.content, source) is LedgerStatus.OK:
+            self.peers.tell(effects, content, source)
+
+    def _take_sealed(
+        self, effects: Effects, values: list[Value], content: bytes, source: bytes, is_member: bool, now_ms: int
+    ) -> None:
+        _, header_bytes, signed = codec.fields(values, 3, "bad_seal")
+        header_bytes = codec.octets_upto(header_bytes, 256, "bad_seal")
+        header = Header.decode(header_bytes)
+        group = self._books.group
+        peer = self.peers.connected[source]
+        if peer.status is not None and peer.status.pulse < header.pulse:
+            peer.status = peer.status._replace(pulse=header.pulse)
+        if header.pulse <= group.header.pulse:
+            return
+        if not is_member or header.previous != group.digest:
+            self._catchup.poll(effects, now_ms, source)
+            return
+        if self.peers.hear(content, now_ms) or self._catchup.deadline_ms is None:
+            signatures = take_signatures(signed, "bad_seal")
+            effects.work.append((source, len(signatures)))
+            check_seal(header_bytes, signatures, group.roster_keys)
+            self._committee.sealed(effects, header_bytes, header_digest(header_bytes), signatures, source, now_ms)
+
+    def _take_status(self, effects: Effects, status: Status, source: bytes, now_ms: int) -> None:
+        peer = self.peers.connected[source]
+        peer.status = status
+        self._hear_tick(source, status.tick, bool(status.counts), now_ms)
+        self._catchup.poll(effects, now_ms, source)
+
+    def _take_tick(self, effects: Effects, values: list[Value], content: bytes, source: bytes, now_ms: int) -> None:
+        roster = self._books.group.roster_keys
+        effects.work.append((source, 1))
+        beat = self.heartbeat.take(values, roster, self._books.term)
+        if beat is not None:
+            self.peers.tell(effects, content, source)
+            self._hear_tick(beat.key, beat.tick, bool(beat.counts), now_ms)
+
+    def _hear_tick(self, key: bytes, tick: int, counts: bool, now_ms: int) -> None:
+        """What a member of the roster says of its count serves who has none."""
+        roster = self._books.group.roster_keys
+        if key in roster:
+            # So many that the median of them lies between two honest ones.
+            self._clock.told(key, tick, counts, now_ms, roster, 2 * LIARS[len(roster)] + 1)
+
+    # -- joining ---------------------------------------------------------------------------------------------------
+
+    def _give_charter(self, effects: Effects, source: bytes) -> None:
+        genesis = self._reader.get(keys.GENESIS) or self._reader.get(keys.sealed(0)) or b""
+        effects.sends.append((source, encode([frames.CHARTER, self._charter.encode(), genesis])))
+
+    def _take_application(
+        self, effects: Effects, values: list[Value], content: bytes, source: bytes, now_ms: int
+    ) -> None:
+        _, application_content, signature = codec.fields(values, 3, "bad_application")
+        if not self._books.is_member or not self.peers.hear(content, now_ms):
+            return
+        application = Application.from_values(application_content, signature)
+        effects.work.append((source, 1))
+        if application.check_signature(self._network) is not LedgerStatus.OK:
+            raise RemoteError("bad_signature", "of an application")
+        if application.account not in self._books.group.entries and self.keep_application(effects, application):
+            self.peers.tell(effects, content, source)
+
+    def tell_application(self, effects: Effects, application: Application, now_ms: int) -> None:
+        """Tell the members that somebody asks for an account through this node."""
+        frame = encode([frames.APPLICATION, application.content, application.signature])
+        self.peers.hear(frame, now_ms)
+        self.peers.tell(effects, frame)
+
+    def _apply_to(self, effects: Effects, peer: bytes) -> None:
+        """Ask for an account of our own, until there is one."""
+        if self._own_application is None:
+            return
+        content, signature, invite = codec.fields(codec.decode(self._own_application), 3, "bad_application")
+        application = Application.from_values(content, signature)
+        if application.account in self._books.group.entries:
+            self._own_application = None
+            effects.writes.append((keys.APPLYING, None))
+            return
+        if isinstance(invite, str) and invite:
+            secret = SecretInvite.decode(invite)
+            join = InvitedJoin.make(self._network, application, secret.invite, secret.secret)
+            effects.sends.append((peer, frames.operation_frame(join.encode())))
+        else:
+            effects.sends.append((peer, encode([frames.APPLICATION, application.content, application.signature])))
+
+    @property
+    def applies(self) -> bool:
+        """True while this node waits for an account."""
+        return self._own_application is not None
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def tell_operation(self, effects: Effects, content: bytes, now_ms: int) -> None:
+        """Tell the members an operation of our own."""
+        frame = frames.operation_frame(content)
+        self.peers.hear(frame, now_ms)
+        self.peers.tell(effects, frame)
+
+    def cycle(self, effects: Effects, now_ms: int) -> None:
+        """At the end of each pulse cycle: what is repeated, and how far this node is."""
+        self._catchup.poll(effects, now_ms)
+        group = self._books.group
+        roster, tick = group.roster_keys, self._clock.tick(now_ms)
+        told = [self.heartbeat.beat(roster, self._books.term, tick, self._clock.counts)]
+        if self._books.is_member:
+            told.append(self._holders.sign(now_ms))
+        for frame in told:
+            if frame is not None:
+                self.peers.tell(effects, frame)
+        registration = self.addresses.register(now_ms)
+        if registration is not None:
+            self.tell_operation(effects, registration, now_ms)
+        if now_ms >= self._status_due_ms:
+            self._status_due_ms = now_ms + STATUS_MS
+            status = self.status(now_ms).encode()
+            self.peers.tell(effects, status, keys=list(self.peers.connected))
+        if now_ms >= self._repeat_due_ms:
+            self._repeat_due_ms = now_ms + REPEAT_MS
+            for waiting in self._books.pool:
+                if waiting.peer in (b"", self._key.public):
+                    self.tell_operation(effects, waiting.content, now_ms)
+            for peer in self.peers.connected:
+                self._apply_to(effects, peer)

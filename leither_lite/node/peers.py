@@ -1,0 +1,110 @@
+"""Who is connected, who may say what, what has been heard already, and where others are (docs/protocol.md, section 9).
+
+Decides to whom frames go: everything that the group shares goes to every member once, over whichever connections there
+are. Every table here is bounded. Never decides what a frame means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from leither_lite.board import Board
+from leither_lite.effects import Effects
+from leither_lite.identity import account_id
+from leither_lite.ledger.committee import Willingness
+from leither_lite.limits import GROUP_MEMBERS_MAX
+from leither_lite.node.frames import Status
+from leither_lite.node.pool import content_digest
+
+HEARD_MAX: Final = 8_192
+"""Frames that a node remembers having heard, in each of two generations: 2 MB at most."""
+HEARD_MS: Final = 20_000
+MISBEHAVIOUR_WORK: Final = 50
+"""What a frame that no honest node sends costs its sender, in signature checks."""
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A connected node, known by its key."""
+
+    key: bytes
+    dialled: bool
+    joined_ms: int
+    status: Status | None = None
+    answered_ms: int = 0
+    failed_ms: int | None = None
+    """When it last did not give what it should have."""
+    needs_state: bool = False
+    """True where it has not the bodies that this node lacks, only the state after them."""
+
+    @property
+    def account(self) -> bytes:
+        """Its account id."""
+        return account_id(self.key)
+
+
+class Peers:
+    """The connected peers by key, and the signed addresses of members."""
+
+    def __init__(self, board: Board, is_member: Callable[[bytes], bool]) -> None:
+        self._board = board
+        self._is_member = is_member
+        self.connected: dict[bytes, Peer] = {}
+        self.addresses: dict[bytes, Willingness] = {}
+        self._heard: dict[bytes, None] = {}
+        self._heard_before: dict[bytes, None] = {}
+        self._turned_ms = 0
+
+    def join(self, key: bytes, dialled: bool, now_ms: int) -> Peer:
+        """A peer is there."""
+        peer = self.connected[key] = Peer(key, dialled, now_ms)
+        return peer
+
+    def leave(self, key: bytes) -> None:
+        """A peer is gone."""
+        self.connected.pop(key, None)
+
+    def is_member(self, key: bytes) -> bool:
+        """True if a key is of the group: its account is in the ledger, or it is on the roster."""
+        return self._is_member(key)
+
+    def members(self) -> list[Peer]:
+        """The connected members."""
+        return [peer for peer in self.connected.values() if self._is_member(peer.key)]
+
+    def hear(self, content: bytes, now_ms: int) -> bool:
+        """True if a frame is heard for the first time in a while. Being repeated keeps none in mind for longer."""
+        if now_ms - self._turned_ms > HEARD_MS or len(self._heard) >= HEARD_MAX:
+            self._turned_ms = now_ms
+            self._heard_before, self._heard = self._heard, {}
+        digest = content_digest(content)
+        if digest in self._heard or digest in self._heard_before:
+            return False
+        self._heard[digest] = None
+        return True
+
+    def tell(self, effects: Effects, content: bytes, source: bytes = b"", keys: Iterable[bytes] | None = None) -> None:
+        """Send a frame to all connected members, or to those of `keys`; not back to where it came from."""
+        for peer in self.members() if keys is None else [self.connected[key] for key in keys if key in self.connected]:
+            if peer.key != source:
+                effects.sends.append((peer.key, content))
+
+    def blame(self, effects: Effects, key: bytes, work: int = MISBEHAVIOUR_WORK) -> None:
+        """Count something against a peer."""
+        if key in self.connected:
+            effects.work.append((key, work))
+
+    def learn(self, address: Willingness) -> bool:
+        """Take a member's signed address; True if it is newer than what was known."""
+        known = self.addresses.get(address.key)
+        if known is not None and known.number >= address.number:
+            return False
+        if known is None and len(self.addresses) >= GROUP_MEMBERS_MAX:
+            strangers = [key for key in self.addresses if not self._is_member(key)]
+            if not strangers:
+                return False
+            del self.addresses[strangers[0]]
+        self.addresses[address.key] = address
+        return True
