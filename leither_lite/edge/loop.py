@@ -176,7 +176,7 @@ class Service:
             "role": self.view.role,
             "peers": len(node.peers.connected),
             "behind": node.catchup.behind,
-            "evidence": node.committee.evidence_count,
+            "evidence": node.committee.evidence.count,
             "chief_tick": node.hall.heartbeat.tick,
             "supply": node.group.supply,
             "root": header.node.hex(),

@@ -29,7 +29,8 @@ from leither_lite.limits import (
 class Willing(NamedTuple):
     """A node in S that holds pages and bodies for the committee: its key, where it listens, the tick of its word.
 
-    `silent` is 1 for one that was asked and did not sign; it is not asked again until it does.
+    `silent` is 1 for one that has not signed since it registered, or was asked and did not: nobody waits for it before
+    it does.
     """
 
     key: bytes
@@ -146,10 +147,10 @@ class Willingness:
         return account_id(self.key)
 
     def registered(self, willing: tuple[Willing, ...]) -> tuple[Willing, ...]:
-        """The willing after this. A node that was silent stays so when it registers anew: until it signs."""
+        """The willing after this. A node is silent until it signs; registering anew changes nothing in that."""
         others = [node for node in willing if node.key != self.key]
         if self.willing:
-            silent = max((node.silent for node in willing if node.key == self.key), default=0)
+            silent = max((node.silent for node in willing if node.key == self.key), default=1)
             others.append(Willing(self.key, self.address, self.number, silent))
         return tuple(sorted(others))
 

@@ -16,7 +16,7 @@ from leither_lite.header import Header, Signatures, sign_seal
 from leither_lite.identity import account_id
 from leither_lite.ledger.body import Body, next_term
 from leither_lite.ledger.committee import Held
-from leither_lite.ledger.group import SNAPSHOT_PULSES, BodyEntries, Group, SealedPulse, entry_writes
+from leither_lite.ledger.group import SNAPSHOT_PULSES, BodyEntries, Group, SealedPulse, base_pulse, entry_writes
 from leither_lite.ledger.handovers import handover_writes
 from leither_lite.ledger.operations import Operation, decode
 from leither_lite.ledger.payments import Distribution, Payment
@@ -55,6 +55,7 @@ class Books:
         self.pool = Pool(board.pool_bytes)
         self.proposed: Body | None = None
         self.body = Body(group, self.term)
+        has_jumped = 0 < base_pulse(reader) == group.header.pulse
         for key, content in reader.scan(*keys.QUEUED):
             operation_content, number, asked, request = read_queued(content)
             try:
@@ -66,7 +67,7 @@ class Books:
                 raise Halt("store_corrupt", "a queued operation in the store is not the one that was accepted")
             self._next_queued = keys.sequence_of(key)
             waiting = Waiting(operation, operation_content, b"", group.header.pulse, self._next_queued, number)
-            waiting.asked, waiting.request = asked, request
+            waiting.asked, waiting.request, waiting.missed = asked, request, has_jumped
             self._next_queued += 1
             digest = content_digest(operation_content)
             self.pool.add(digest if self.pool.get(digest) is None else content_digest(key + content), waiting)
@@ -150,15 +151,15 @@ class Books:
         accepted, self._accepted = self._accepted, []
         return accepted
 
-    def receive(self, operation: Operation, content: bytes, peer: bytes) -> Status:
+    def receive(self, operation: Operation, content: bytes, peer: bytes, *, waits: bool = True) -> Status:
         """Take an operation with good signatures that a peer has sent; OK if it waits now, for this body or a later.
 
-        What can never be sealed, or finds no room, is not kept.
+        What can never be sealed, or finds no room, is not kept; without `waits` nor is what this body cannot take.
         """
         waiting = Waiting(operation, content, peer, self.group.header.pulse)
         if not self.pool.has_room(peer, waiting.size):
             return Status.BODY_FULL
-        if not self._try(waiting) and self._is_dead(waiting):
+        if not self._try(waiting) and (not waits or self._is_dead(waiting)):
             return waiting.refusal
         self.pool.add(content_digest(content), waiting)
         return Status.OK
@@ -355,14 +356,15 @@ class Books:
             self.pool.remove(digest)
             self._forget(effects, waiting)
             if waiting.number:
-                self._tell(effects, waiting.number, pulse, waiting.refusal.value)
+                missed = waiting.missed and waiting.refusal is Status.WRONG_SENT
+                self._tell(effects, waiting.number, pulse, waiting.refusal.value, missed=missed)
 
     def _forget(self, effects: Effects, waiting: Waiting) -> None:
         if waiting.sequence and self._unsaved.pop(waiting.sequence, None) is None:
             effects.writes.append((keys.queued(waiting.sequence), None))
 
-    def _tell(self, effects: Effects, number: int, pulse: int, refusal: str | None) -> None:
-        transfer, writes = self._wallet.settle(number, pulse, refusal)
+    def _tell(self, effects: Effects, number: int, pulse: int, refusal: str | None, *, missed: bool = False) -> None:
+        transfer, writes = self._wallet.settle(number, pulse, refusal, missed=missed)
         effects.writes += writes
         effects.notes.append(Note("transfer", transfer.to_json(number)))
 

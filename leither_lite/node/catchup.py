@@ -17,7 +17,7 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Signatures, body_digest, check_seal, header_digest, segment_digest
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.group import SEALED_BYTES_MAX, SealedPulse, State, tree_of
-from leither_lite.ledger.handovers import handovers, jump_writes
+from leither_lite.ledger.handovers import handover_writes, handovers, jump_writes
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import Entry, decode_page, encode_page
 from leither_lite.limits import FRAME_BYTES_MAX, HANDOVERS_MAX, ID_BYTES, PAGE_BYTES_MAX, UINT_MAX
@@ -35,6 +35,8 @@ from leither_lite.tree.tree import SumTree
 JUMP_PULSES_MIN: Final = 64
 """Who is further behind than this does not execute what it has missed."""
 ASK_MS: Final = 4_000
+STATE_MS_MAX: Final = 120_000
+"""How long the parts of a state may take, all together."""
 REST_MS: Final = 10_000
 """For how long who has not answered is asked last."""
 CHUNK_BYTES: Final = 48 * 1024
@@ -56,6 +58,7 @@ class Catchup:
         self._wanted = 0
         self._parts: list[bytes] = []
         self._state_digest = b""
+        self._state_until_ms = 0
         self._arriving: SealedPulse | None = None
         self._segments: dict[bytes, bytes] = {}
         self._blob: tuple[bytes, bytes] = (b"", b"")
@@ -93,13 +96,16 @@ class Catchup:
                 self._asked = None
         if self.jumped:
             return
-        ahead = [peer for peer in self._peers.connected.values() if peer.status is not None and peer.status.pulse > tip]
+        # Who has a member to ask asks no stranger: anybody can say that he is ahead.
+        asked = self._peers.members() or self._peers.connected.values()
+        ahead = [peer for peer in asked if peer.status is not None and peer.status.pulse > tip]
         if not ahead:
             return
         chosen = min(ahead, key=lambda peer: self._order(peer, source, now_ms))
         told = chosen.status.pulse if chosen.status is not None else tip
-        if told - tip > JUMP_PULSES_MIN or chosen.needs_state:
-            self._parts, self._state_digest = [], b""
+        # Only a state is taken from who is no member as far as is known here.
+        if told - tip > JUMP_PULSES_MIN or chosen.needs_state or not self._peers.is_member(chosen.key):
+            self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
             self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
         else:
             self._ask(effects, chosen, tip + 1, encode([frames.WANT_PULSE, tip + 1]), now_ms)
@@ -239,16 +245,16 @@ class Catchup:
             raise RemoteError("bad_state_part", "another part was asked for")
         self._parts.append(codec.octets_upto(chunk, CHUNK_BYTES, "bad_state_part"))
         if len(self._parts) < parts:
-            self._asked = (source, 0, now_ms + ASK_MS)
+            self._asked = (source, 0, min(now_ms + ASK_MS, self._state_until_ms))
             effects.sends.append((source, encode([frames.WANT_STATE, digest, len(self._parts)])))
             return
         blob = b"".join(self._parts)
         self._parts, self._asked = [], None
         try:
             self._jump(effects, blob)
-        except RemoteError:
-            self._peers.connected[source].failed_ms = now_ms
-            raise
+        finally:
+            if not self.jumped:
+                self._peers.connected[source].failed_ms = now_ms
 
     def _jump(self, effects: Effects, blob: bytes) -> None:
         """Take a state as it was sealed: everything in it must be what its header commits to, and that be sealed."""
@@ -260,11 +266,11 @@ class Catchup:
             return
         checkpoint_bytes = codec.octets_upto(checkpoint_content, FRAME_BYTES_MAX, reason)
         checkpoint = Checkpoint.decode(checkpoint_bytes) if checkpoint_bytes else None
-        contents = [
-            codec.octets_upto(each, FRAME_BYTES_MAX, reason) for each in codec.items(chain, HANDOVERS_MAX, reason)
+        taken = [
+            take_handover(codec.decode(codec.octets_upto(each, FRAME_BYTES_MAX, reason)))
+            for each in codec.items(chain, HANDOVERS_MAX, reason)
         ]
-        taken = [(content, take_handover(codec.decode(content))) for content in contents]
-        self._check_chain(sealed, [each for _, each in taken], checkpoint)
+        between, checkpoint = self._check_chain(sealed, taken, checkpoint)
         entries = dict(decode_page(codec.octets_upto(page, PAGE_BYTES_MAX + 4096, reason)))
         used = codec.octets_upto(invites, STATE_BYTES_MAX, reason)
         if len(used) % _INVITE_BYTES:
@@ -275,8 +281,9 @@ class Catchup:
         }
         self._check_content(sealed, entries, uses)
         writes = jump_writes(sealed, entries, uses)
-        for content, each in taken:
-            writes.append((keys.handover(Header.decode(each.header).pulse), content))
+        for each in between:
+            writes.append((keys.handover(Header.decode(each.header).pulse), encode(handover_value(each))))
+        writes += handover_writes(sealed)
         if checkpoint is not None:
             writes.append((keys.CHECKPOINT, checkpoint.encode()))
         effects.writes += writes
@@ -284,8 +291,11 @@ class Catchup:
         self.jumped = True
         effects.notes.append(Note("caught_up", {"pulse": header.pulse, "pulses": header.pulse - group.header.pulse}))
 
-    def _check_chain(self, sealed: SealedPulse, chain: list[Handover], checkpoint: Checkpoint | None) -> None:
-        """From the last header here, or a younger checkpoint, by handovers to the state's. Raises RemoteError."""
+    def _check_chain(
+        self, sealed: SealedPulse, chain: list[Handover], checkpoint: Checkpoint | None
+    ) -> tuple[list[Handover], Checkpoint | None]:
+        """From the last header here, or a younger checkpoint, by handovers to the state's: those that were needed for
+        it, and so are checked. Raises RemoteError."""
         charter = self._charter.charter
         group = self._books.group
         start, roster = group.header.pulse, group.roster_keys
@@ -302,6 +312,7 @@ class Catchup:
         if vouching is not None and vouching.digest == header_digest(sealed.header_bytes):
             signatures = ()
         verify_root(SealedRoot(sealed.header_bytes, signatures, tuple(between), vouching), trust)
+        return between, vouching
 
     def _check_content(self, sealed: SealedPulse, entries: dict[bytes, Entry], uses: dict[bytes, int]) -> None:
         """Raises RemoteError("bad_state") unless page, invites, state and roster are what the header commits to."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from leither_lite.board import Board
 from leither_lite.codec import encode
-from leither_lite.effects import Effects, Note
+from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
 from leither_lite.header import Header, Signatures, segment_digest
 from leither_lite.identity import Key
@@ -22,16 +22,16 @@ from leither_lite.node import frames
 from leither_lite.node.bodies import Bodies
 from leither_lite.node.books import Books
 from leither_lite.node.clock import Clock
+from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.holders import Holders
 from leither_lite.node.peers import HEARD_MAX, Peers
 from leither_lite.node.pool import content_digest
 from leither_lite.pulse.agreement import NeedProposal, NeedVerdict, Timing
 from leither_lite.pulse.engine import ELSEWHERE, NEW, Engine, Found, KeepBody, Sealed, Send
-from leither_lite.pulse.votes import Evidence, Place, Proposal, SealVote, Vote
+from leither_lite.pulse.votes import Place, Proposal, SealVote, Vote
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 
-EVIDENCE_ROWS_MAX: Final = 1_024
 ASK_SEGMENTS_MS: Final = 500
 
 
@@ -54,7 +54,6 @@ class Committee:
     ) -> None:
         """Go on from the store: what this node has signed, and the body that it is locked on. Raises Halt."""
         self._reader = reader
-        self._board = board
         self._key = key
         self._books = books
         self._peers = peers
@@ -66,11 +65,12 @@ class Committee:
         self.want_pulse: Callable[[Effects, int, bytes], None] = lambda effects, pulse, source: None
         self._bodies = Bodies(board.bodies_bytes, self._needed)
         self._wanted_round: int | None = None
+        self._cycle_passed = False
         self._unjudged: dict[bytes, int] = {}  # digests of proposals whose bodies are missing, when to ask again
         self._asked = 0
         self._heard: dict[bytes, None] = {}
         self._wanting: dict[bytes, dict[bytes, None]] = {}  # segments that are awaited here: who else wants them
-        self._evidence = [keys.sequence_of(row) for row, _ in reader.scan(*keys.EVIDENCE)]
+        self.evidence = EvidenceBook(reader)
         self._found = -1
         self._body_rows = 0
         for _, segment in reader.scan(*keys.BODY):
@@ -122,6 +122,11 @@ class Committee:
         elif heard is ELSEWHERE:
             # It may be of the next instance: when it is repeated then, it must be heard.
             self._heard.pop(digest, None)
+            if isinstance(message, SealVote) and self.evidence.compare(
+                effects, self._books.group, message.place, message.header, ((message.key, message.signature),)
+            ):
+                self._hear(digest)
+                self._peers.tell(effects, content, source)
             if message.place.term <= self._books.term:
                 self._answer_late(effects, message.place.previous, source)
 
@@ -244,9 +249,14 @@ class Committee:
             self.engine.start(now_ms)
 
     def propose(self, now_ms: int, *, cycle_ends: bool) -> None:
-        """Propose what waits: in round 0 at the end of a pulse cycle, later at once."""
+        """Propose what waits: in round 0 at the end of a pulse cycle, later at once.
+
+        Where a cycle has ended while the last agreement was under way, its end is made up for: no more headers come
+        than cycles, and nobody waits for two.
+        """
         round_ = self._wanted_round
-        if round_ is None or (round_ == 0 and not cycle_ends):
+        self._cycle_passed |= cycle_ends and round_ is None and self.engine.agreement.is_started
+        if round_ is None or (round_ == 0 and not cycle_ends and not self._cycle_passed):
             return
         if self.engine.agreement.round != round_:
             return
@@ -254,6 +264,7 @@ class Committee:
         if body is None:
             return
         self._wanted_round = None
+        self._cycle_passed = False
         for segment in body.segments:
             self._bodies.keep(segment)
         self.engine.propose(round_, body.header_bytes, tuple(body.entries), now_ms)
@@ -280,7 +291,7 @@ class Committee:
             elif isinstance(output, Sealed):
                 self.sealed(effects, output.header, output.digest, output.signatures, b"", now_ms)
             elif isinstance(output, Found):
-                self._record(effects, output.evidence)
+                self.evidence.record(effects, output.evidence)
             elif isinstance(output, KeepBody):
                 self._write_body(effects, output.proposal)
             else:
@@ -305,14 +316,6 @@ class Committee:
             if segment is not None:
                 effects.writes.append((keys.body(index), segment))
         self._body_rows = max(self._body_rows, len(proposal.entries))
-
-    def _record(self, effects: Effects, evidence: Evidence) -> None:
-        if len(self._evidence) >= EVIDENCE_ROWS_MAX:
-            effects.writes.append((keys.evidence(self._evidence.pop(0)), None))
-        number = self._evidence[-1] + 1 if self._evidence else 1
-        self._evidence.append(number)
-        effects.writes.append((keys.evidence(number), evidence.encode()))
-        effects.notes.append(Note("evidence", {"kind": evidence.kind, "account": frames.name_of(evidence.key)}))
 
     # -- seals -----------------------------------------------------------------------------------------------------
 
@@ -389,9 +392,9 @@ class Committee:
         self.work(now_ms)
 
     @property
-    def evidence_count(self) -> int:
-        """How many times somebody was seen to sign two things of which only one may be."""
-        return len(self._evidence)
+    def checks(self) -> int:
+        """How many signatures were checked so far."""
+        return self.engine.checks + self.evidence.checks
 
     def waits_ms(self, now_ms: int) -> int:
         """For how long an agreement has been under way without a seal."""

@@ -55,6 +55,7 @@ class Holders:
             each.key for each in sorted(outside, key=lambda each: h32("held", digest + account_id(each.key)))
         )
         self._willing = frozenset(each.key for each in group.state.willing if each.key not in group.roster_keys)
+        self._silent = frozenset(each.key for each in group.state.willing if each.silent) & self._willing
         early, self._early = self._early, {}
         for (of, key), signature in early.items():
             if of == digest and key in self._willing and Held.is_signed(self._network, key, signature, digest):
@@ -84,12 +85,12 @@ class Holders:
 
     def sign(self, now_ms: int) -> bytes | None:
         """The frame that says that this node holds the last header's page and body, once it is drawn, and again while
-        that header is not final."""
+        that header is not final. Who counts as silent says it once: so it will be drawn again."""
         own = self._key.public
         ticks = self._ticks(now_ms)
-        if own not in self.drawn(now_ms) or (self._signed_tick is not None and self.is_final(now_ms)):
+        if own not in self.drawn(now_ms) and own not in self._silent:
             return None
-        if self._signed_tick is not None and ticks < self._signed_tick + AGAIN_TICKS:
+        if self._signed_tick is not None and (self.is_final(now_ms) or ticks < self._signed_tick + AGAIN_TICKS):
             return None
         self._signed_tick = ticks
         return self._own_frame()

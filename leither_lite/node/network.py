@@ -35,6 +35,7 @@ from leither_lite.node.peers import Peers
 from leither_lite.node.pool import content_digest
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.agreement import LIARS
+from leither_lite.pulse.votes import Place
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 
@@ -124,15 +125,14 @@ class Network:
         source = event.peer
         if source not in self.peers.connected:
             return
-        engine = self._committee.engine
-        checks = engine.checks
+        checks = self._committee.checks
         try:
             self._take(effects, event, now_ms)
         except RemoteError as error:
             self.peers.blame(effects, source)
             self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
-        if engine.checks != checks:
-            effects.work.append((source, engine.checks - checks))
+        if self._committee.checks != checks:
+            effects.work.append((source, self._committee.checks - checks))
 
     def _take(self, effects: Effects, event: FrameReceived, now_ms: int) -> None:
         source, content = event.peer, event.content
@@ -204,7 +204,8 @@ class Network:
             raise RemoteError("bad_frame", "held stands in bodies only")
         if not is_member and not isinstance(operation, InvitedJoin):
             raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
-        if self._books.receive(operation, received.content, source) is LedgerStatus.OK:
+        # A stranger's joining is kept only if it joins: anybody can sign an invite that no ledger takes.
+        if self._books.receive(operation, received.content, source, waits=is_member) is LedgerStatus.OK:
             self.peers.tell(effects, content, source)
 
     def _take_sealed(
@@ -218,6 +219,10 @@ class Network:
         if peer.status is not None and peer.status.pulse < header.pulse:
             peer.status = peer.status._replace(pulse=header.pulse)
         if header.pulse <= group.header.pulse:
+            evidence = self._committee.evidence
+            told = take_signatures(signed, "bad_seal") if is_member else ()
+            if evidence.compare(effects, group, Place.of(header), header_bytes, told):
+                self.peers.tell(effects, content, source)
             return
         if not is_member or header.previous != group.digest:
             self._catchup.poll(effects, now_ms, source)

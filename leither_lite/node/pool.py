@@ -49,7 +49,7 @@ class Waiting:
 
     `peer`: who sent it first; empty for this node's own, which `sequence` names in the store. `number`: that of our
     transfer, or 0. `since`: the newest pulse when it came. `is_taken`: executed on the open body or the proposal under
-    it; else `refusal` says why not.
+    it; else `refusal` says why not. `missed`: this node may have missed its seal, since it has jumped over pulses.
     """
 
     operation: Operation
@@ -61,6 +61,7 @@ class Waiting:
     asked: bytes = b""
     request: bytes = b""
     is_taken: bool = False
+    missed: bool = False
     refusal: Status = Status.OK
 
     @property
@@ -88,9 +89,12 @@ class Pool:
         return self._waiting.get(digest)
 
     def has_room(self, peer: bytes, size: int) -> bool:
-        """True if the bounds allow another operation of a peer's."""
-        of_peer = self._bytes.get(peer, 0) + size
-        return of_peer <= self._bytes_max // PEER_SHARE and sum(self._bytes.values()) + size <= self._bytes_max
+        """True if the bounds allow another operation of a peer's. One share is this node's own, whoever fills the
+        others."""
+        share = self._bytes_max // PEER_SHARE
+        of_others = self.size_bytes - self._bytes.get(b"", 0)
+        fits = not peer or of_others + size <= self._bytes_max - share
+        return fits and self._bytes.get(peer, 0) + size <= share
 
     def add(self, digest: bytes, waiting: Waiting) -> None:
         """Keep an operation."""

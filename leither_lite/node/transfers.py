@@ -17,7 +17,8 @@ from leither_lite.limits import DIGEST_BYTES, ID_BYTES, REASON_BYTES_MAX, SUPPLY
 PENDING: Final = "pending"
 CREDITED: Final = "credited"
 REFUSED: Final = "refused"
-_STATES: Final = (PENDING, CREDITED, REFUSED)
+PASSED: Final = "passed"
+_STATES: Final = (PENDING, CREDITED, REFUSED, PASSED)
 _KINDS: Final = ("payment", "distribution")
 
 
@@ -77,6 +78,11 @@ class Transfer:
     def unsealed(self) -> Transfer:
         """The same, pending."""
         return replace(self, state=PENDING, pulse=0)
+
+    def passed(self, pulse: int) -> Transfer:
+        """The same, its number used at or before `pulse`, while this node was away: by it, unless the payer's key is in
+        use elsewhere too."""
+        return replace(self, state=PASSED, pulse=pulse)
 
     def refused(self, reason: str) -> Transfer:
         """The same, refused for a reason."""

@@ -201,6 +201,7 @@ class Node:
             else:
                 self._answer(effects, event, now_ms)
             if effects.renew:
+                effects.writes += self.books.save()
                 return effects
         self._pass_time(effects, tick, now_ms)
         effects.writes += self.books.save()

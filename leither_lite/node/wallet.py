@@ -101,11 +101,19 @@ class Wallet:
         """True for what this node must not pay twice."""
         return transfer.fixed and transfer.payer in self._own
 
-    def settle(self, number: int, pulse: int, refusal: str | None) -> tuple[Transfer, list[Write]]:
-        """The transfer number `number` as sealed in `pulse`, or refused, and what to keep of it."""
+    def settle(
+        self, number: int, pulse: int, refusal: str | None, *, missed: bool = False
+    ) -> tuple[Transfer, list[Write]]:
+        """The transfer number `number` as sealed in `pulse`, or refused, and what to keep of it.
+
+        `missed`: it was sealed while this node was away, as far as can be told.
+        """
         transfer = self.pending[number]
         self._settled.append(number)
-        transfer = transfer.sealed(pulse) if refusal is None else transfer.refused(refusal)
+        if missed:
+            transfer, refusal = transfer.passed(pulse), None
+        else:
+            transfer = transfer.sealed(pulse) if refusal is None else transfer.refused(refusal)
         writes: list[Write] = [(keys.transfer(number), transfer.encode())]
         told = number.to_bytes(8, "big")
         if self._is_paid_here(transfer):

@@ -93,12 +93,16 @@ class _Round:
     proposal: tuple[bytes, int] | None = None  # digest and valid round
     prevotes: dict[bytes, Vote] = field(default_factory=dict)
     precommits: dict[bytes, Vote] = field(default_factory=dict)
+    others: list[Vote] = field(default_factory=list)  # second words of liars: each counts for its own digest
     is_waiting_prevotes: bool = False
     is_waiting_precommits: bool = False
     is_polka_seen: bool = False
 
     def votes(self, step: int) -> dict[bytes, Vote]:
         return self.prevotes if step == PREVOTE else self.precommits
+
+    def words(self, step: int) -> list[Vote]:
+        return [*self.votes(step).values(), *(vote for vote in self.others if vote.step == step)]
 
 
 class Agreement:
@@ -153,8 +157,8 @@ class Agreement:
     def take_proposal(self, round_: int, digest: bytes, valid_round: int, now_ms: int) -> None:
         """A proposal of the round's proposer, its signatures checked."""
         kept = self._round(round_)
-        if kept is not None and kept.proposal is None:
-            kept.proposal = (digest, valid_round)
+        if kept is not None:
+            kept.proposal = kept.proposal or (digest, valid_round)  # of two, others may vote for the second
             if digest not in self._verdicts:
                 self._asked.pop(digest, None)  # votes may have come before it: then nobody could answer
             self._heard(self.proposer(round_), round_)
@@ -163,11 +167,15 @@ class Agreement:
 
     def take_vote(self, vote: Vote, now_ms: int, *, proven: bool = False) -> None:
         """A vote of a member of the roster, its signature checked, that is not yet here. `proven`: it is one of a
-        quorum that came as proof, and kept however far off its round is."""
+        quorum that came as proof, and kept however far off its round is. Of two of one key both count, each for its
+        digest: others may have heard the other one first."""
         self._heard(vote.key, vote.round)
         kept = self._round(vote.round, proven=proven)
         if kept is not None:
-            kept.votes(vote.step).setdefault(vote.key, vote)
+            first = kept.votes(vote.step).setdefault(vote.key, vote)
+            told = [each for each in kept.others if (each.step, each.key) == (vote.step, vote.key)]
+            if first.digest != vote.digest and vote.key != self._own and (proven or not told):
+                kept.others.append(vote)
         self.start(now_ms)
         self._advance(now_ms)
 
@@ -201,22 +209,30 @@ class Agreement:
     # -- what is known ---------------------------------------------------------------------------------------------
 
     def vote(self, round_: int, step: int, key: bytes) -> Vote | None:
-        """A vote that is here."""
+        """The first vote of a key that is here."""
         kept = self._rounds.get(round_)
         return None if kept is None else kept.votes(step).get(key)
+
+    def has(self, vote: Vote) -> bool:
+        """True if this very vote is here."""
+        kept = self._rounds.get(vote.round)
+        words = [] if kept is None else kept.words(vote.step)
+        return any(word.key == vote.key and word.digest == vote.digest for word in words)
 
     def votes_of(self, round_: int) -> list[Vote]:
         """All votes of a round that are here, in the order of the roster, prevotes first."""
         kept = self._rounds.get(round_)
         if kept is None:
             return []
-        return [votes[key] for votes in (kept.prevotes, kept.precommits) for key in self.roster if key in votes]
+        votes = (kept.prevotes, kept.precommits)
+        return [each[key] for each in votes for key in self.roster if key in each] + kept.others
 
     def quorum_of(self, round_: int, step: int, digest: bytes) -> Signatures:
         """The signatures of a quorum of votes for a digest; empty where there is none."""
         kept = self._rounds.get(round_)
-        votes = {} if kept is None else kept.votes(step)
-        found = [(key, votes[key].signature) for key in self.roster if key in votes and votes[key].digest == digest]
+        words = [] if kept is None else kept.words(step)
+        votes = {vote.key: vote for vote in words if vote.digest == digest}
+        found = [(key, votes[key].signature) for key in self.roster if key in votes]
         return tuple(found[: self.quorum]) if len(found) >= self.quorum else ()
 
     def proposal_of(self, round_: int) -> bytes | None:
@@ -272,9 +288,9 @@ class Agreement:
             self.outputs.append(NeedVerdict(digest))
         return self._verdicts.get(digest)
 
-    def _counts(self, votes: dict[bytes, Vote]) -> dict[bytes, int]:
+    def _counts(self, kept: _Round, step: int) -> dict[bytes, int]:
         counts: dict[bytes, int] = {}
-        for vote in votes.values():
+        for vote in kept.words(step):
             counts[vote.digest] = counts.get(vote.digest, 0) + 1
         return counts
 
@@ -286,7 +302,7 @@ class Agreement:
     def _step_once(self, now_ms: int) -> bool:
         """One rule; False if none applies."""
         for number, kept in sorted(self._rounds.items()):  # L49, of any round
-            for digest, count in self._counts(kept.precommits).items():
+            for digest, count in self._counts(kept, PRECOMMIT).items():
                 if digest and count >= self.quorum:
                     verdict = self._verdict(digest)
                     if verdict is not None and verdict[0]:
@@ -329,7 +345,7 @@ class Agreement:
         """L34, L36 and L44."""
         if self.step == PROPOSE:
             return False
-        counts = self._counts(kept.prevotes)
+        counts = self._counts(kept, PREVOTE)
         for digest, count in counts.items():
             if digest and count >= self.quorum and not kept.is_polka_seen:
                 verdict = self._verdict(digest)
@@ -353,7 +369,7 @@ class Agreement:
 
     def _take_up_precommits(self, kept: _Round, now_ms: int) -> bool:
         """L47; where a quorum wants nothing of this round, there is nothing to wait for."""
-        if self._counts(kept.precommits).get(NIL, 0) >= self.quorum and self.round < ROUND_MAX:
+        if self._counts(kept, PRECOMMIT).get(NIL, 0) >= self.quorum and self.round < ROUND_MAX:
             self._start_round(self.round + 1, now_ms)
             return True
         if len(kept.precommits) >= self.quorum and not kept.is_waiting_precommits:

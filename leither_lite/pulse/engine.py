@@ -163,11 +163,11 @@ class Engine:
         if vote.key not in self.roster:
             raise RemoteError("not_on_roster", vote.key.hex())
         before = self.agreement.vote(vote.round, vote.step, vote.key)
-        if before is not None and before.digest == vote.digest:
+        if self.agreement.has(vote):
             return KNOWN
         self._check(vote.is_signed(self._network), vote.key)
-        if before is not None:
-            return self._accuse(Evidence.of_votes(before, vote))
+        if before is not None and self._accuse(Evidence.of_votes(before, vote)) is KNOWN:
+            return KNOWN
         near = self.agreement.is_near(vote.round)
         self.agreement.take_vote(vote, now_ms)
         self._drain(now_ms)
@@ -185,11 +185,11 @@ class Engine:
         if before is not None and before.content() == proposal.content():
             return KNOWN
         self._check(proposal.is_signed(self._network), proposal.key)
-        if before is not None:
-            return self._accuse(Evidence.of_proposals(before, proposal))
+        if before is not None and self._accuse(Evidence.of_proposals(before, proposal)) is KNOWN:
+            return KNOWN
         if proposal.valid_round >= 0:
             self._adopt(proposal.valid_round, PREVOTE, proposal.digest, proposal.prevotes, now_ms)
-        self._proposals.take(proposal)
+        (self._proposals.take if before is None else self._proposals.keep)(proposal)
         self.agreement.take_proposal(proposal.round, proposal.digest, proposal.valid_round, now_ms)
         self._drain(now_ms)
         return NEW
@@ -289,21 +289,19 @@ class Engine:
         """
         if len({key for key, _ in signatures}) < QUORUM[len(self.roster)]:
             raise RemoteError("no_quorum", f"{len(signatures)} of {len(self.roster)}")
-        votes = []
+        votes: list[Vote] = []
         message = signed_digest("vote", self._network, encode([*self.place, round_, step, digest]))
         for key, signature in signatures:
             if key not in self.roster:
                 raise RemoteError("not_on_roster", key.hex())
-            before = self.agreement.vote(round_, step, key)
-            if before is not None and before.digest == digest:
-                continue
-            self._check(verify(key, signature, message), key)
             vote = Vote(self.place, round_, step, digest, key, signature)
-            if before is not None:
-                self._accuse(Evidence.of_votes(before, vote))
-            else:
+            if not self.agreement.has(vote):
+                self._check(verify(key, signature, message), key)
                 votes.append(vote)
         for vote in votes:
+            before = self.agreement.vote(round_, step, vote.key)
+            if before is not None:
+                self._accuse(Evidence.of_votes(before, vote))
             self.agreement.take_vote(vote, now_ms, proven=True)
 
     def _count_seals(self) -> None:

@@ -250,7 +250,7 @@ def test_willing_nodes() -> None:
     )
     number, ok = Status.WRONG_NUMBER, Status.OK
     assert statuses == [ok, ok, ok, number, ok, ok, number, number]
-    nodes = sorted([Willing(BOB.public, "d", 4, 0), Willing(FOUNDER.public, "", 2**64 - 1, 0)])
+    nodes = sorted([Willing(BOB.public, "d", 4, 1), Willing(FOUNDER.public, "", 2**64 - 1, 1)])
     assert body.state.willing == tuple(nodes)
     assert not body.is_empty
     sealed = sealed_by(body, FOUNDER)

@@ -169,7 +169,7 @@ class DictLedger:
             return "wrong_number"
         if known is None and len(self.willing) == WILLING:
             return "willing_full"
-        silent = False if known is None else known["silent"]
+        silent = True if known is None else known["silent"]
         self.willing.pop(account, None)
         if willing:
             self.willing[account] = {"address": address, "number": number, "silent": silent}
