@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,13 @@ def test_taken_as_it_is(path: Path) -> None:
     board = board_of(path)
     assert board == Board.from_settings(settings)
     assert sorted(settings) == sorted(field.name for field in fields(Board))
+
+
+def test_under_the_folder(tmp_path: Path) -> None:
+    """What the data folder's own settings say goes before the board's."""
+    (tmp_path / "settings.toml").write_text("willing = 0\n")
+    board = read_board(tmp_path, FILES[0])
+    assert board == replace(board_of(FILES[0]), willing=0)
 
 
 def test_there_are_boards() -> None:

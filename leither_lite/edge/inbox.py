@@ -13,7 +13,6 @@ from leither_lite.board import Board
 from leither_lite.edge.tcp_link import Limits
 from leither_lite.node.events import FrameReceived, PeerJoined, PeerLeft
 
-FRAMES_A_TURN_MAX: Final = 128
 OVERHEAD_BYTES: Final = 128
 
 PeerEvent = PeerJoined | PeerLeft | FrameReceived
@@ -74,7 +73,7 @@ class Inbox:
 
     def take(self) -> list[PeerEvent]:
         """What the next turn takes, in the order in which it came."""
-        taken = [self._events.popleft() for _ in range(min(len(self._events), FRAMES_A_TURN_MAX))]
+        taken = [self._events.popleft() for _ in range(min(len(self._events), self._board.turn_events_max))]
         for event in taken:
             if isinstance(event, FrameReceived):
                 size = len(event.content) + OVERHEAD_BYTES

@@ -111,6 +111,7 @@ class Service:
         if self.wire is None:
             key = self._keyring.node
             self.wire = Wire(self.node.network, key, self.inbox, limits_of(self.board), os.urandom)
+            self.wire.is_member = lambda peer: self.node.peers.is_member(peer)
             self.inbox.resume = self.wire.resume
 
     def dial_out(self) -> None:

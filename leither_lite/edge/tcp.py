@@ -27,7 +27,8 @@ class Wire:
 
     `network`: 20 bytes; `key`: the node's account key; `entropy(n)`: n secret random bytes. `counters` holds
     connections (accepted or dialled), handshakes (peers that became known), refused (for lack of a place) and dropped
-    (all that were ended by us); `dropped` counts the latter by reason. To be used in one running loop.
+    (all that were ended by us); `dropped` counts the latter by reason. `is_member` says whether a known peer, by its
+    key, goes before strangers where places are short. To be used in one running loop.
     """
 
     def __init__(self, network: bytes, key: Key, seat: Seat, board: Limits, entropy: Callable[[int], bytes]) -> None:
@@ -35,6 +36,7 @@ class Wire:
         self.seat = seat
         self.counters = {"connections": 0, "handshakes": 0, "refused": 0, "dropped": 0}
         self.dropped: dict[str, int] = {}
+        self.is_member: Callable[[bytes], bool] = lambda peer: False
         self._network = network
         self._key = key
         self._entropy = entropy
@@ -152,10 +154,8 @@ class Wire:
             link.end("duplicate", flush=True)
             return False
         if not link.initiator:
-            accepted = sum(not other.initiator for other in self._peers.values() if other is not old)
-            if accepted >= self.limits.peers_in_max:
-                self.counters["refused"] += 1
-                link.end("too_many_peers", flush=True)
+            accepted = [other for other in self._peers.values() if not other.initiator and other is not old]
+            if len(accepted) >= self.limits.peers_in_max and not self._make_room(link, accepted):
                 return False
         if old is not None:
             old.end("duplicate")
@@ -190,6 +190,18 @@ class Wire:
         if reason not in self.dropped and len(self.dropped) >= REASONS_MAX:
             reason = "other"
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def _make_room(self, link: Link, accepted: list[Link]) -> bool:
+        """Where all places are taken: a member takes that of the stranger who has had it longest; False if there is
+        none, or it is no member: then it is refused."""
+        self.counters["refused"] += 1
+        strangers = [other for other in accepted if not self.is_member(other.peer)]
+        if not strangers or not self.is_member(link.peer):
+            link.end("too_many_peers", flush=True)
+            return False
+        strangers[0].end("too_many_peers")
+        self._leave(strangers[0])
+        return True
 
     def _goes_before(self, link: Link, old: Link) -> bool:
         """Of two connections of one key: the one that the smaller key has dialled, or else the newer.

@@ -169,6 +169,13 @@ class Books:
         waiting.is_taken = waiting.refusal is Status.OK
         return waiting.is_taken
 
+    def _try_all(self) -> None:
+        """Take what waits, in the order in which it came; what came before its payer's earlier ones, after those."""
+        late = [each for each in self.pool if not each.is_taken and not self._try(each)]
+        late = [each for each in late if each.refusal is Status.WRONG_SENT]
+        for waiting in sorted(late, key=lambda each: getattr(each.operation, "sent", 0)):
+            self._try(waiting)
+
     def _is_dead(self, waiting: Waiting) -> bool:
         """True if no header can take this operation any more, as of the last one."""
         sent = None
@@ -178,7 +185,8 @@ class Books:
         elif isinstance(waiting.operation, Distribution):
             entry = self.sealed_entry(account_id(waiting.operation.organization_key))
             sent = None if entry is None else entry.record.sent
-        alone = self.seals_alone and waiting.refusal is not Status.BODY_FULL
+        # Of others, an earlier one may still be on its way; our own came in order.
+        alone = self.seals_alone and waiting.refusal is not Status.BODY_FULL and not waiting.peer
         return alone or is_dead(waiting, waiting.refusal, sent)
 
     def save(self) -> list[Write]:
@@ -199,10 +207,8 @@ class Books:
         if self.proposed is not None:
             done = frozenset(content_digest(content) for _, content in self.proposed.operations)
         for digest, waiting in self.pool.items():
-            if digest in done:
-                waiting.is_taken, waiting.refusal = True, Status.OK
-            else:
-                self._try(waiting)
+            waiting.is_taken = digest in done
+        self._try_all()
 
     def enter_term(self, term: int) -> None:
         """The next header opens this term: a checkpoint stands on the last one."""
@@ -231,15 +237,14 @@ class Books:
             self.body = Body(self.group, self.term)
             self.body.take(held, held.encode())
             for waiting in self.pool:
-                self._try(waiting)
+                waiting.is_taken = False
+            self._try_all()
             if self.body.is_empty:
                 return None
         self.body.close(tick)
         self.proposed = self.body
         self.body = Body(self.group, None, under=self.proposed)
-        for waiting in self.pool:
-            if not waiting.is_taken:
-                self._try(waiting)
+        self._try_all()
         return self.proposed
 
     def adopt(self, header_bytes: bytes, entries: BodyEntries, segments: list[bytes], term: int | None = None) -> Body:
@@ -347,8 +352,9 @@ class Books:
                 self._forget(effects, waiting)
             if number:
                 self._tell(effects, number, pulse, None)
+        self._try_all()
         for digest, waiting in self.pool.items():
-            if waiting.is_taken or self._try(waiting):
+            if waiting.is_taken:
                 continue
             old = waiting.peer != b"" and pulse - waiting.since > WAIT_PULSES_MAX
             if not old and not self._is_dead(waiting):

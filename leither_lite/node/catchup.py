@@ -25,6 +25,7 @@ from leither_lite.node import frames
 from leither_lite.node.books import Books
 from leither_lite.node.peers import Peer, Peers
 from leither_lite.organization import SignedCharter
+from leither_lite.pulse.agreement import LIARS
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.node import EMPTY
@@ -71,9 +72,19 @@ class Catchup:
 
     @property
     def behind(self) -> int:
-        """By how many pulses members say that this node is behind."""
-        told = [peer.status.pulse for peer in self._peers.members() if peer.status is not None]
-        return max(0, max(told, default=0) - self._books.group.header.pulse)
+        """By how many pulses this node is behind, as one more of the roster say than can lie; where so many are not
+        connected, as members say that have given what they were asked for."""
+        if self._books.seals_alone:
+            return 0
+        roster = self._books.group.roster_keys
+        members = [peer for peer in self._peers.members() if peer.status is not None]
+        told = sorted((peer.told for peer in members if peer.key in roster), reverse=True)
+        liars = LIARS[len(roster)]
+        if len(told) > liars:
+            newest = told[liars]
+        else:
+            newest = max((peer.told for peer in members if peer.failed_ms is None), default=0)
+        return max(0, newest - self._books.group.header.pulse)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

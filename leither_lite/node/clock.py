@@ -33,11 +33,15 @@ class Clock:
         """The present tick; never below the last header's."""
         return max(self._base_tick + (now_ms - self._base_ms) // self.pulse_ms, self._floor)
 
-    def accepts(self, tick: int, now_ms: int) -> bool:
-        """True if a header proposed now may have this tick: within 5 ticks and 1 % of the own count, not falling."""
+    def accepts(self, tick: int, now_ms: int, round_: int = 0) -> bool:
+        """True if a header proposed now may have this tick: within 5 ticks and 1 % of the own count, not falling.
+
+        Each round that has gone by without a decision allows a tick more: members whose counts have come apart, half
+        and half, would never agree again.
+        """
         passed = (now_ms - self._base_ms) // self.pulse_ms
         apart = abs(tick - self.tick(now_ms))
-        return tick >= self._floor and (not self.counts or apart <= TICKS_APART_MAX + passed // PERCENT)
+        return tick >= self._floor and (not self.counts or apart <= TICKS_APART_MAX + passed // PERCENT + round_)
 
     def follow(self, header: Header, now_ms: int) -> None:
         """A header has been sealed: no tick is below its own; with a new term the count begins anew from it."""

@@ -232,7 +232,7 @@ class Committee:
             header = Header.decode(proposal.header)
             own = proposal.key == self._key.public
             timely = own or (
-                self._clock.accepts(header.tick, now_ms)
+                self._clock.accepts(header.tick, now_ms, proposal.round)
                 and not self._books.leaves_out
                 and self._holders.suffices(self._books.proposed, now_ms)
             )
@@ -375,15 +375,19 @@ class Committee:
             books.adopt(sealed.header_bytes, sealed.entries, segments, term)
         self.seal(effects, sealed.signatures, source, now_ms)
 
-    def may_speak(self, header: Header) -> bool:
-        """For a member that has lost what it had signed: True if a quorum has told where it is, and this is above."""
+    def look_around(self) -> None:
+        """For a member that has lost what it had signed: note how far the chain was when it came back, once a quorum
+        less one of the others on the roster have told."""
+        if not self.silent or self._found >= 0:
+            return
         roster = self._books.group.roster_keys
-        told = [
-            peer.status.pulse
-            for peer in self._peers.connected.values()
-            if peer.key in roster and peer.key != self._key.public and peer.status is not None
-        ]
-        self._found = max([self._found, *told]) if len(told) >= QUORUM[len(roster)] - 1 else self._found
+        peers = [self._peers.connected.get(key) for key in roster if key != self._key.public]
+        told = [peer.told for peer in peers if peer is not None and peer.status is not None]
+        if len(told) >= QUORUM[len(roster)] - 1:
+            self._found = max([self._books.group.header.pulse, *told])
+
+    def may_speak(self, header: Header) -> bool:
+        """True if what it has lost cannot have been about what comes after this header."""
         return 0 <= self._found < header.pulse - 1
 
     def reopen(self, now_ms: int) -> None:

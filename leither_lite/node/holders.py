@@ -17,6 +17,7 @@ from leither_lite.ledger.body import Body
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.group import Group
 from leither_lite.limits import DIGEST_BYTES, HELD_SIGNATURES_MAX, KEY_BYTES, SIGNATURE_BYTES
+from leither_lite.node.clock import TICKS_APART_MAX
 from leither_lite.node.frames import HELD
 
 DRAW_TICKS: Final = 5
@@ -100,6 +101,13 @@ class Holders:
         self._signatures[self._key.public] = signature
         return encode([HELD, self._digest, self._key.public, signature])
 
+    def repeated(self, now_ms: int) -> list[bytes]:
+        """What is told once more of the last header: that it is final here does not say that others have heard."""
+        ticks = self._ticks(now_ms)
+        if not 0 < ticks < ENOUGH_TICKS or ticks % AGAIN_TICKS:
+            return []
+        return [encode([HELD, self._digest, key, signature]) for key, signature in self._signatures.items()]
+
     def tell(self, effects: Effects, peer: bytes) -> None:
         """What a member that has just come needs to know that the last header is final."""
         for key, signature in self._signatures.items():
@@ -134,8 +142,14 @@ class Holders:
         return Held(self._digest, tuple(signatures), tuple(silent))
 
     def suffices(self, body: Body | None, now_ms: int) -> bool:
-        """True if a body that somebody proposes has the signatures that make its predecessor final."""
-        if self._ticks(now_ms) >= ENOUGH_TICKS or not self.required or body is None:
+        """True if a body that somebody proposes has the signatures that make its predecessor final, and names nobody as
+        silent before it is time, or who is not."""
+        operation = None if body is None or not body.operations else body.operations[0][0]
+        ticks = self._ticks(now_ms)
+        if isinstance(operation, Held) and operation.silent:
+            is_early = ticks < ENOUGH_TICKS - TICKS_APART_MAX
+            if is_early or any(key in self._signatures for key in operation.silent):
+                return False
+        if ticks >= ENOUGH_TICKS or not self.required or body is None:
             return True
-        operation = body.operations[0][0] if body.operations else None
         return isinstance(operation, Held) and len(operation.signatures) >= self.required

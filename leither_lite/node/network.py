@@ -185,7 +185,7 @@ class Network:
             self.addresses.take(effects, values, content, source)
         elif kind == frames.TICK and self.peers.hear(content, now_ms):
             self._take_tick(effects, values, content, source, now_ms)
-        elif kind == frames.HELD and self.peers.hear(content, now_ms):
+        elif kind == frames.HELD:
             effects.work.append((source, 1))
             if self._holders.take(values):
                 self.peers.tell(effects, content, source)
@@ -236,6 +236,7 @@ class Network:
     def _take_status(self, effects: Effects, status: Status, source: bytes, now_ms: int) -> None:
         peer = self.peers.connected[source]
         peer.status = status
+        self._committee.look_around()
         self._hear_tick(source, status.tick, bool(status.counts), now_ms)
         self._catchup.poll(effects, now_ms, source)
 
@@ -317,6 +318,7 @@ class Network:
         told = [self.heartbeat.beat(roster, self._books.term, tick, self._clock.counts)]
         if self._books.is_member:
             told.append(self._holders.sign(now_ms))
+            told += self._holders.repeated(now_ms)
         for frame in told:
             if frame is not None:
                 self.peers.tell(effects, frame)

@@ -40,6 +40,11 @@ class Peer:
     """True where it has not the bodies that this node lacks, only the state after them."""
 
     @property
+    def told(self) -> int:
+        """The newest pulse that it has told of; 0 before."""
+        return 0 if self.status is None else self.status.pulse
+
+    @property
     def account(self) -> bytes:
         """Its account id."""
         return account_id(self.key)

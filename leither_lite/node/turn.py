@@ -282,7 +282,7 @@ class Node:
             self.peers.tell(effects, frame)
         # An appointment opens a term in which nothing can have been signed by whoever has lost what it had signed.
         header, state = self.group.header, self.group.state
-        if self.desk.awaits_checkpoint and state.appointed == header.term + 1 and self.committee.may_speak(header):
+        if self.desk.awaits_checkpoint and self.committee.may_speak(header) and state.appointed == header.term + 1:
             self.desk.awaits_checkpoint = self.committee.silent = False
             effects.writes.append((keys.PLACE, b"\0" + self._place_name))
 

@@ -61,14 +61,20 @@ def encode_json(proof: Proof | Absence) -> bytes:
     return json.dumps(proof_object(proof), separators=(",", ":")).encode("ascii")
 
 
+COMMAS_MAX: Final = 32 * HANDOVERS_MAX
+"""No proof has more: a handover has 21 with seven signatures. Small items in their millions would take memory."""
+
+
 def decode_json(data: bytes) -> Proof | Absence:
     """The proof in a JSON text, its form alone checked.
 
-    Raises RemoteError: json_size, json_syntax (not UTF-8 too), json_deep, json_number (a float, a negative or too large
-    number), json_doubled_key, and the reasons of `read_proof`.
+    Raises RemoteError: json_size, json_many, json_syntax (not UTF-8 too), json_deep, json_number (a float, a negative
+    or too large number), json_doubled_key, and the reasons of `read_proof`.
     """
     if len(data) > PROOF_BYTES_MAX:
         raise RemoteError("json_size", f"{len(data)} bytes")
+    if data.count(b",") > COMMAS_MAX:
+        raise RemoteError("json_many", "more items than any proof has")
     try:
         value = json.loads(
             data.decode(),

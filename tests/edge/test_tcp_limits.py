@@ -39,6 +39,33 @@ def test_a_flood(loop: str, pending_max: int, per_host_max: int, reason: str) ->
     play(loop, scene())
 
 
+def test_a_member_goes_before_strangers(loop: str) -> None:
+    """Where all places are taken, it has that of the stranger who came first; the next stranger is turned away, and so
+    is a member once there are members only."""
+
+    async def scene() -> None:
+        async with node(0, peers_in_max=2) as one:
+            one.wire.is_member = lambda peer: peer in (KEYS[1].public, KEYS[4].public, KEYS[5].public)
+            strangers = [await Stranger.join(one, number) for number in (2, 3)]
+            await one.until_peers(2)
+            members = [await Stranger.join(one, 4)]
+            await strangers[0].hear_until_the_end()
+            assert [peer for peer, _, _ in one.wire.peers()] == [KEYS[3].public, KEYS[4].public]
+            refused = await Stranger.join(one, 2)
+            await refused.hear_until_the_end()
+            members.append(await Stranger.join(one, 5))
+            await strangers[1].hear_until_the_end()
+            refused = await Stranger.join(one, 1)
+            await refused.hear_until_the_end()
+            assert [peer for peer, _, _ in one.wire.peers()] == [KEYS[4].public, KEYS[5].public]
+            assert one.wire.dropped == {"too_many_peers": 4}
+            for member in members:
+                member.close()
+            await one.until_peers(0)
+
+    play(loop, scene())
+
+
 def test_as_many_peers_as_there_are_places_for(loop: str) -> None:
     """The next is turned away, and gets in when somebody has left; one that comes again is not one more."""
 

@@ -162,6 +162,7 @@ GOOD: Final = encode_json(read_proof(VECTORS["proofs"][0]))
         (GOOD.replace(b'"branch":2', b'"branch":' + b"[" * 100_000 + b"]" * 100_000), "json_deep"),
         (b"[" * PROOF_BYTES_MAX, "json_deep"),
         (GOOD + b" " * PROOF_BYTES_MAX, "json_size"),
+        (b"[" + b"[]," * 1_000_000 + b"[]]", "json_many"),
         (b"[]", "proof_fields"),
         (b"null", "proof_fields"),
         (b'"absent"', "proof_fields"),
