@@ -17,8 +17,8 @@ from leither_lite.edge.inbox import OVERHEAD_BYTES, limits_of
 from leither_lite.edge.service import read_board
 from leither_lite.edge.watchers import NOTES_QUEUED_MAX
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX
-from leither_lite.node.catchup import STATE_BYTES_MAX
 from leither_lite.node.peers import HEARD_MAX
+from leither_lite.node.states import STATE_BYTES_MAX
 from leither_lite.wire.noise import MESSAGE_BYTES_MAX
 
 ROOT: Final = Path(__file__).parents[1]

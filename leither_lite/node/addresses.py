@@ -24,6 +24,8 @@ from leither_lite.node.pool import content_digest
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 
+WRITE_MS_MIN = 600_000
+"""A member's new address is written down at most so often: no member wears out others' cards."""
 _BOOTSTRAP_MAX = 64
 _TEXT_BYTES_MAX = 300
 
@@ -55,6 +57,7 @@ class Addresses:
         self._clock = clock
         self._record: Willingness | None = None
         self._asked = b""
+        self._written_ms: dict[bytes, int] = {}
         try:
             for _, content in reader.scan(*keys.ADDRESSES):
                 peers.learn(Willingness.decode(*codec.fields(codec.decode(content), 2, "bad_address")))
@@ -103,7 +106,7 @@ class Addresses:
         tick = self._clock.tick(now_ms)
         return Willingness.make(self._network, self._key, self.own or "", self._board.willing, tick)
 
-    def take(self, effects: Effects, values: list[Value], content: bytes, source: bytes) -> None:
+    def take(self, effects: Effects, values: list[Value], content: bytes, source: bytes, now_ms: int) -> None:
         """[17, address, signature]. Raises RemoteError: bad_address, bad_signature, bad_operation."""
         _, record, signature = codec.fields(values, 3, "bad_address")
         address = Willingness.decode(record, signature)
@@ -117,7 +120,10 @@ class Addresses:
             raise RemoteError("bad_signature", "of an address")
         if self._peers.learn(address):
             self._peers.tell(effects, content, source)
-            if known is None or known.address != address.address:
+            written_ms = self._written_ms.get(address.key)
+            is_due = written_ms is None or now_ms - written_ms >= WRITE_MS_MIN
+            if is_due and (known is None or known.address != address.address):
+                self._written_ms[address.key] = now_ms
                 kept = encode([address.content, address.signature])
                 effects.writes.append((keys.address(account_id(address.key)), kept))
 

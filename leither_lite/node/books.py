@@ -48,6 +48,7 @@ class Books:
         self._publicity_ticks = publicity_ticks
         self._unsaved: dict[int, Waiting] = {}
         self._accepted: list[bytes] = []
+        self._risen: list[Waiting] = []
         self._next_queued = 1
         self._under_way: tuple[Body, Header] | None = None
         self.group = group
@@ -151,6 +152,11 @@ class Books:
         accepted, self._accepted = self._accepted, []
         return accepted
 
+    def take_risen(self) -> list[Waiting]:
+        """What others have sent, and has been found good since the last call: the members are to know of it."""
+        risen, self._risen = self._risen, []
+        return [waiting for waiting in risen if waiting.peer]
+
     def receive(self, operation: Operation, content: bytes, peer: bytes, *, waits: bool = True) -> Status:
         """Take an operation with good signatures that a peer has sent; OK if it waits now, for this body or a later.
 
@@ -167,6 +173,9 @@ class Books:
     def _try(self, waiting: Waiting) -> bool:
         waiting.refusal = self.body.take(waiting.operation, waiting.content)
         waiting.is_taken = waiting.refusal is Status.OK
+        if waiting.is_taken and not waiting.is_told:
+            waiting.is_told = True
+            self._risen.append(waiting)
         return waiting.is_taken
 
     def _try_all(self) -> None:

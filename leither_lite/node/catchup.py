@@ -14,24 +14,22 @@ from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects, Note
 from leither_lite.errors import RemoteError
-from leither_lite.header import Checkpoint, Header, Signatures, body_digest, check_seal, header_digest, segment_digest
+from leither_lite.header import Checkpoint, Header, Signatures, check_seal, header_digest, segment_digest
+from leither_lite.identity import seal_message, verify
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import SEALED_BYTES_MAX, SealedPulse, State, tree_of
-from leither_lite.ledger.handovers import handover_writes, handovers, jump_writes
-from leither_lite.ledger.joins import invite_leaf
-from leither_lite.ledger.records import Entry, decode_page, encode_page
-from leither_lite.limits import FRAME_BYTES_MAX, HANDOVERS_MAX, ID_BYTES, PAGE_BYTES_MAX, UINT_MAX
+from leither_lite.ledger.group import SEALED_BYTES_MAX, SealedPulse
+from leither_lite.ledger.handovers import handover_writes, jump_writes
+from leither_lite.limits import FRAME_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.books import Books
 from leither_lite.node.peers import Peer, Peers
+from leither_lite.node.states import STATE_BYTES_MAX, check_state, make_state, parts_of
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.agreement import LIARS
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
-from leither_lite.tree.node import EMPTY
 from leither_lite.tree.proof import Handover, SealedRoot, Trust, verify_root
 from leither_lite.tree.proof_cbor import handover_value, take_handover
-from leither_lite.tree.tree import SumTree
 
 JUMP_PULSES_MIN: Final = 64
 """Who is further behind than this does not execute what it has missed."""
@@ -41,9 +39,9 @@ STATE_MS_MAX: Final = 120_000
 REST_MS: Final = 10_000
 """For how long who has not answered is asked last."""
 CHUNK_BYTES: Final = 48 * 1024
-STATE_BYTES_MAX: Final = 8 * 1024 * 1024
+STATE_WORK: Final = 20
+"""What it takes to make a state anew, in signature checks."""
 INLINE_BYTES_MAX: Final = 40 * 1024
-_INVITE_BYTES: Final = ID_BYTES + 8
 
 
 class Catchup:
@@ -218,29 +216,16 @@ class Catchup:
         number = codec.uint(part, STATE_BYTES_MAX // CHUNK_BYTES, "bad_want")
         if not digest or digest != self._blob[0]:
             number = 0
-            self._blob = self._make_blob()
+            newest = ledger.last_sealed(self._reader)
+            if newest is None or header_digest(newest.header_bytes) != self._blob[0]:
+                effects.work.append((source, STATE_WORK))
+                self._blob = make_state(self._reader)
         blob = self._blob[1]
         parts = (len(blob) + CHUNK_BYTES - 1) // CHUNK_BYTES
         if number >= parts:
             raise RemoteError("bad_want", "there is no such part")
         chunk = blob[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
         effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
-
-    def _make_blob(self) -> tuple[bytes, bytes]:
-        """The newest header's digest, and CBOR [sealed pulse, page, used invites, [handover, …], checkpoint]."""
-        sealed = ledger.last_sealed(self._reader)
-        if sealed is None:
-            raise RemoteError("bad_want", "nothing is sealed here")
-        pulse = sealed.header.pulse
-        digest = header_digest(sealed.header_bytes)
-        if digest == self._blob[0]:
-            return self._blob
-        entries = ledger.entries_at(self._reader, pulse)
-        page = encode_page((account, entry.pulse, entry.record.encode()) for account, entry in entries.items())
-        invites = b"".join(key[1:] + used_in for key, used_in in self._reader.scan(*keys.INVITES))
-        chain: list[Value] = [encode(handover_value(each)) for each in handovers(self._reader, 0, pulse + 1)]
-        checkpoint = self._reader.get(keys.CHECKPOINT) or b""
-        return digest, encode([sealed.encode(), page, invites, chain, checkpoint])
 
     def take_state(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
         """[13, digest, part, parts, chunk]: ask for the next part, or jump. Raises RemoteError."""
@@ -259,39 +244,25 @@ class Catchup:
             self._asked = (source, 0, min(now_ms + ASK_MS, self._state_until_ms))
             effects.sends.append((source, encode([frames.WANT_STATE, digest, len(self._parts)])))
             return
-        blob = b"".join(self._parts)
+        content = b"".join(self._parts)
         self._parts, self._asked = [], None
         try:
-            self._jump(effects, blob)
+            self._jump(effects, content)
         finally:
             if not self.jumped:
                 self._peers.connected[source].failed_ms = now_ms
 
-    def _jump(self, effects: Effects, blob: bytes) -> None:
-        """Take a state as it was sealed: everything in it must be what its header commits to, and that be sealed."""
-        reason = "bad_state"
-        sealed_content, page, invites, chain, checkpoint_content = codec.fields(codec.decode(blob), 5, reason)
-        sealed = SealedPulse.decode(codec.octets_upto(sealed_content, SEALED_BYTES_MAX, reason))
+    def _jump(self, effects: Effects, content: bytes) -> None:
+        """Take a state as it was sealed: its header must be, and everything in it be what that commits to."""
+        parts = parts_of(content)
+        sealed = SealedPulse.decode(parts.sealed)
         header, group = sealed.header, self._books.group
         if header.pulse <= group.header.pulse:
             return
-        checkpoint_bytes = codec.octets_upto(checkpoint_content, FRAME_BYTES_MAX, reason)
-        checkpoint = Checkpoint.decode(checkpoint_bytes) if checkpoint_bytes else None
-        taken = [
-            take_handover(codec.decode(codec.octets_upto(each, FRAME_BYTES_MAX, reason)))
-            for each in codec.items(chain, HANDOVERS_MAX, reason)
-        ]
-        between, checkpoint = self._check_chain(sealed, taken, checkpoint)
-        entries = dict(decode_page(codec.octets_upto(page, PAGE_BYTES_MAX + 4096, reason)))
-        used = codec.octets_upto(invites, STATE_BYTES_MAX, reason)
-        if len(used) % _INVITE_BYTES:
-            raise RemoteError(reason, "the used invites are cut short")
-        uses = {
-            used[at : at + ID_BYTES]: int.from_bytes(used[at + ID_BYTES : at + _INVITE_BYTES], "big")
-            for at in range(0, len(used), _INVITE_BYTES)
-        }
-        self._check_content(sealed, entries, uses)
-        writes = jump_writes(sealed, entries, uses)
+        checkpoint = Checkpoint.decode(parts.checkpoint) if parts.checkpoint else None
+        chain = [take_handover(codec.decode(each)) for each in parts.handovers]
+        between, checkpoint = self._check_chain(sealed, chain, checkpoint)
+        writes = jump_writes(sealed, *check_state(group, sealed, parts))
         for each in between:
             writes.append((keys.handover(Header.decode(each.header).pulse), encode(handover_value(each))))
         writes += handover_writes(sealed)
@@ -321,23 +292,13 @@ class Catchup:
         between = [each for each in chain if first < Header.decode(each.header).pulse < end]
         signatures: Signatures = sealed.signatures
         if vouching is not None and vouching.digest == header_digest(sealed.header_bytes):
+            # A checkpoint stands for its own header without them; kept, they must be good all the same.
+            message = seal_message(vouching.digest)
+            if not signatures or not all(verify(key, signature, message) for key, signature in signatures):
+                raise RemoteError("bad_signature", "of the seal under the checkpoint")
             signatures = ()
         verify_root(SealedRoot(sealed.header_bytes, signatures, tuple(between), vouching), trust)
         return between, vouching
-
-    def _check_content(self, sealed: SealedPulse, entries: dict[bytes, Entry], uses: dict[bytes, int]) -> None:
-        """Raises RemoteError("bad_state") unless page, invites, state and roster are what the header commits to."""
-        header = sealed.header
-        state = State.decode(sealed.state)
-        invites = SumTree()
-        for item, pulse in uses.items():
-            invites.put(item, invite_leaf(pulse, item))
-        root = invites.root() if uses else EMPTY
-        node = self._books.group.node_of(header.pulse, sealed.inner, sealed.meta)
-        whole = (tree_of(entries).root(), root, node, body_digest(sealed.entries), header.network, header.level)
-        told = (sealed.inner, state.invites, header.node, header.body, self._charter.charter.network, 1)
-        if whole != told:
-            raise RemoteError("bad_state", "it is not what its header commits to")
 
 
 def _nothing(effects: Effects, sealed: SealedPulse, segments: list[bytes], source: bytes, now_ms: int) -> None:

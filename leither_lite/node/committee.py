@@ -17,11 +17,11 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import Header, Signatures, segment_digest
 from leither_lite.identity import Key
 from leither_lite.ledger.group import SealedPulse
-from leither_lite.limits import QUORUM
 from leither_lite.node import frames
 from leither_lite.node.bodies import Bodies
 from leither_lite.node.books import Books
 from leither_lite.node.clock import Clock
+from leither_lite.node.comeback import Comeback
 from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.holders import Holders
 from leither_lite.node.peers import HEARD_MAX, Peers
@@ -59,7 +59,7 @@ class Committee:
         self._peers = peers
         self._clock = clock
         self._holders = holders
-        self.silent = silent
+        self.comeback = Comeback(silent=silent)
         self.engine = Engine(network, key, Timing(clock.pulse_ms))
         self.on_sealed: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.want_pulse: Callable[[Effects, int, bytes], None] = lambda effects, pulse, source: None
@@ -71,7 +71,6 @@ class Committee:
         self._heard: dict[bytes, None] = {}
         self._wanting: dict[bytes, dict[bytes, None]] = {}  # segments that are awaited here: who else wants them
         self.evidence = EvidenceBook(reader)
-        self._found = -1
         self._body_rows = 0
         for _, segment in reader.scan(*keys.BODY):
             self._body_rows += 1
@@ -88,7 +87,7 @@ class Committee:
         self._heard = {}
         self._wanting = {}
         roster = () if self._books.seals_alone else group.roster_keys
-        self.engine.open(place, roster, now_ms, silent=self.silent, rows=rows)
+        self.engine.open(place, roster, now_ms, silent=self.comeback.silent, rows=rows)
 
     @property
     def deadline_ms(self) -> int | None:
@@ -376,19 +375,9 @@ class Committee:
         self.seal(effects, sealed.signatures, source, now_ms)
 
     def look_around(self) -> None:
-        """For a member that has lost what it had signed: note how far the chain was when it came back, once a quorum
-        less one of the others on the roster have told."""
-        if not self.silent or self._found >= 0:
-            return
-        roster = self._books.group.roster_keys
-        peers = [self._peers.connected.get(key) for key in roster if key != self._key.public]
-        told = [peer.told for peer in peers if peer is not None and peer.status is not None]
-        if len(told) >= QUORUM[len(roster)] - 1:
-            self._found = max([self._books.group.header.pulse, *told])
-
-    def may_speak(self, header: Header) -> bool:
-        """True if what it has lost cannot have been about what comes after this header."""
-        return 0 <= self._found < header.pulse - 1
+        """Somebody has told how far it is."""
+        group = self._books.group
+        self.comeback.look_around(self._peers, group.roster_keys, self._key.public, group.header.pulse)
 
     def reopen(self, now_ms: int) -> None:
         """The term has changed, or this node may sign again."""

@@ -19,10 +19,10 @@ from leither_lite.identity import Key
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.joins import Application, InvitedJoin
 from leither_lite.ledger.signed import Status as LedgerStatus
-from leither_lite.ledger.texts import SecretInvite
 from leither_lite.limits import SEGMENT_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.addresses import Addresses
+from leither_lite.node.applicant import Applicant
 from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
 from leither_lite.node.clock import Clock
@@ -45,6 +45,8 @@ STATUS_MS: Final = 10_000
 TELL_BYTES_MAX: Final = 256 * 1024
 """Of waiting operations, so much is told to a member that has just come."""
 OPERATION_WORK: Final = 2
+RELAYS_MAX: Final = 32
+"""Applications of others that are taken and passed on, between two tellings of the status."""
 
 
 class Network:
@@ -78,11 +80,13 @@ class Network:
         self.addresses = addresses
         self.heartbeat = Heartbeat(self._network, key)
         self._repeat_due_ms = now_ms + REPEAT_MS
+        self._waited: frozenset[bytes] = frozenset()
         self._status_due_ms = now_ms + STATUS_MS
         self.peers = peers
         self.refused: dict[str, int] = {}
         self.keep_application: Callable[[Effects, Application], bool] = lambda effects, application: False
-        self._own_application = reader.get(keys.APPLYING)
+        self.applicant = Applicant(reader, self._network, books)
+        self._relays_left = RELAYS_MAX
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
@@ -90,7 +94,7 @@ class Network:
         """Tell a peer what it needs to know from us."""
         peer = self.peers.join(event.peer, event.dialled, now_ms)
         effects.sends.append((peer.key, self.status(now_ms).encode()))
-        self._apply_to(effects, peer.key)
+        self.applicant.ask(effects, peer.key)
         if self.peers.is_member(peer.key) and self._books.is_member:
             self._welcome(effects, peer.key, now_ms)
 
@@ -182,7 +186,7 @@ class Network:
         elif kind == frames.APPLICATION:
             self._take_application(effects, values, content, source, now_ms)
         elif kind == frames.ADDRESS:
-            self.addresses.take(effects, values, content, source)
+            self.addresses.take(effects, values, content, source, now_ms)
         elif kind == frames.TICK and self.peers.hear(content, now_ms):
             self._take_tick(effects, values, content, source, now_ms)
         elif kind == frames.HELD:
@@ -206,7 +210,13 @@ class Network:
             raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
         # A stranger's joining is kept only if it joins: anybody can sign an invite that no ledger takes.
         if self._books.receive(operation, received.content, source, waits=is_member) is LedgerStatus.OK:
-            self.peers.tell(effects, content, source)
+            self._pass_on(effects)
+
+    def _pass_on(self, effects: Effects) -> None:
+        """Tell the members what others have sent, once the ledger would take it: what it refuses for now, its owner
+        sends to everybody again, and nobody fills other nodes' pools through this one."""
+        for waiting in self._books.take_risen():
+            self.peers.tell(effects, frames.operation_frame(waiting.content), waiting.peer)
 
     def _take_sealed(
         self, effects: Effects, values: list[Value], content: bytes, source: bytes, is_member: bool, now_ms: int
@@ -271,7 +281,10 @@ class Network:
         effects.work.append((source, 1))
         if application.check_signature(self._network) is not LedgerStatus.OK:
             raise RemoteError("bad_signature", "of an application")
-        if application.account not in self._books.group.entries and self.keep_application(effects, application):
+        if application.account in self._books.group.entries or not self._relays_left:
+            return
+        self._relays_left -= 1
+        if self.keep_application(effects, application):
             self.peers.tell(effects, content, source)
 
     def tell_application(self, effects: Effects, application: Application, now_ms: int) -> None:
@@ -279,28 +292,6 @@ class Network:
         frame = encode([frames.APPLICATION, application.content, application.signature])
         self.peers.hear(frame, now_ms)
         self.peers.tell(effects, frame)
-
-    def _apply_to(self, effects: Effects, peer: bytes) -> None:
-        """Ask for an account of our own, until there is one."""
-        if self._own_application is None:
-            return
-        content, signature, invite = codec.fields(codec.decode(self._own_application), 3, "bad_application")
-        application = Application.from_values(content, signature)
-        if application.account in self._books.group.entries:
-            self._own_application = None
-            effects.writes.append((keys.APPLYING, None))
-            return
-        if isinstance(invite, str) and invite:
-            secret = SecretInvite.decode(invite)
-            join = InvitedJoin.make(self._network, application, secret.invite, secret.secret)
-            effects.sends.append((peer, frames.operation_frame(join.encode())))
-        else:
-            effects.sends.append((peer, encode([frames.APPLICATION, application.content, application.signature])))
-
-    @property
-    def applies(self) -> bool:
-        """True while this node waits for an account."""
-        return self._own_application is not None
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -310,8 +301,20 @@ class Network:
         self.peers.hear(frame, now_ms)
         self.peers.tell(effects, frame)
 
+    def _repeat_operations(self, effects: Effects, now_ms: int) -> None:
+        """Tell our own operations that wait again, and those of others that have waited since the last time: who has
+        missed one has neighbours that have it, and these pass on nothing that they know."""
+        pool, size = self._books.pool.items(), 0
+        for digest, waiting in pool:
+            is_own = waiting.peer in (b"", self._key.public)
+            size += 0 if is_own else len(waiting.content)
+            if is_own or (digest in self._waited and size <= TELL_BYTES_MAX):
+                self.tell_operation(effects, waiting.content, now_ms)
+        self._waited = frozenset(digest for digest, _ in pool)
+
     def cycle(self, effects: Effects, now_ms: int) -> None:
         """At the end of each pulse cycle: what is repeated, and how far this node is."""
+        self._pass_on(effects)
         self._catchup.poll(effects, now_ms)
         group = self._books.group
         roster, tick = group.roster_keys, self._clock.tick(now_ms)
@@ -327,12 +330,11 @@ class Network:
             self.tell_operation(effects, registration, now_ms)
         if now_ms >= self._status_due_ms:
             self._status_due_ms = now_ms + STATUS_MS
+            self._relays_left = RELAYS_MAX
             status = self.status(now_ms).encode()
             self.peers.tell(effects, status, keys=list(self.peers.connected))
         if now_ms >= self._repeat_due_ms:
             self._repeat_due_ms = now_ms + REPEAT_MS
-            for waiting in self._books.pool:
-                if waiting.peer in (b"", self._key.public):
-                    self.tell_operation(effects, waiting.content, now_ms)
+            self._repeat_operations(effects, now_ms)
             for peer in self.peers.connected:
-                self._apply_to(effects, peer)
+                self.applicant.ask(effects, peer)

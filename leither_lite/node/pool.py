@@ -48,8 +48,9 @@ class Waiting:
     """An operation with good signatures.
 
     `peer`: who sent it first; empty for this node's own, which `sequence` names in the store. `number`: that of our
-    transfer, or 0. `since`: the newest pulse when it came. `is_taken`: executed on the open body or the proposal under
-    it; else `refusal` says why not. `missed`: this node may have missed its seal, since it has jumped over pulses.
+    transfer, or 0. `since`: the newest pulse when it came. `is_taken`: executed on the open body or the proposal
+    under it; else `refusal` says why not. `is_told`: the members were told of it. `missed`: this node may have
+    missed its seal, since it has jumped over pulses.
     """
 
     operation: Operation
@@ -62,6 +63,7 @@ class Waiting:
     request: bytes = b""
     is_taken: bool = False
     missed: bool = False
+    is_told: bool = False
     refusal: Status = Status.OK
 
     @property

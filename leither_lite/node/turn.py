@@ -256,7 +256,7 @@ class Node:
         if memory_bytes > self.board.memory_anonymous_bytes:
             budget = self.board.memory_anonymous_bytes
             found.append(("memory_high", f"{memory_bytes} bytes, the board's budget is {budget}"))
-        if self.hall.applies:
+        if self.hall.applicant.frame is not None:
             found.append(("not_a_member", "this node has applied; no supervisor has given it an account yet"))
         behind = self.catchup.behind
         if behind > BEHIND_PULSES_MAX:
@@ -282,8 +282,9 @@ class Node:
             self.peers.tell(effects, frame)
         # An appointment opens a term in which nothing can have been signed by whoever has lost what it had signed.
         header, state = self.group.header, self.group.state
-        if self.desk.awaits_checkpoint and self.committee.may_speak(header) and state.appointed == header.term + 1:
-            self.desk.awaits_checkpoint = self.committee.silent = False
+        opens_term = state.appointed == header.term + 1
+        if self.desk.awaits_checkpoint and opens_term and self.committee.comeback.may_speak(header):
+            self.desk.awaits_checkpoint = self.committee.comeback.silent = False
             effects.writes.append((keys.PLACE, b"\0" + self._place_name))
 
     def _on_pulse(
@@ -302,7 +303,7 @@ class Node:
         effects.writes.append((keys.PLACE, b"\0" + self._place_name))
         self.checkpoint, self.desk.awaits_checkpoint = checkpoint, False
         self.books.enter_term(self.group.header.term + 1)
-        self.committee.silent = False
+        self.committee.comeback.silent = False
         self.committee.reopen(self._now_ms)
         value = {"pulse": checkpoint.pulse, "digest": checkpoint.digest.hex(), "term": self.term}
         effects.notes.append(Note("checkpoint", value))

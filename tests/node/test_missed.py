@@ -1,4 +1,4 @@
-"""A payment that was sealed while its node was away for too long to see how: it is not told as refused, nor paid twice."""
+"""A payment sealed while its node was away for too long to see how: it is not told as refused, nor paid twice."""
 
 from __future__ import annotations
 
