@@ -48,7 +48,7 @@ def worst_case(board: Board) -> dict[str, int]:
         "bodies": board.bodies_bytes,
         "a body as it is executed": BODY_OBJECTS * BODY_SEGMENTS_MAX * SEGMENT_BYTES_MAX,
         "frames that were heard": 2 * HEARD_MAX * HEARD_BYTES,
-        "a state that is caught up with": STATE_BYTES_MAX,
+        "a state that is caught up with, and its parts": 2 * STATE_BYTES_MAX,
         "requests": bodies_bytes_max(board),
         "what clients send ahead": board.api_connections_max * AHEAD_BYTES_MAX,
         "events": board.api_events_max * NOTES_QUEUED_MAX * NOTE_BYTES,
