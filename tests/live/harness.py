@@ -93,8 +93,11 @@ class Client:
         return Answer(response.status, told, json.loads(told) if is_json else {})
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON of a GET that must succeed."""
-        answer = self.ask("GET", path)
+        """The JSON of a GET that must succeed; asked again once, since a node ends connections that are idle."""
+        try:
+            answer = self.ask("GET", path)
+        except Unanswered:
+            answer = self.ask("GET", path)
         assert answer.status == 200, answer
         return answer.value
 
