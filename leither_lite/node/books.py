@@ -15,7 +15,7 @@ from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.header import Header, Signatures, sign_seal
 from leither_lite.identity import account_id
 from leither_lite.ledger.body import Body, next_term
-from leither_lite.ledger.committee import Held
+from leither_lite.ledger.committee import Held, Willingness
 from leither_lite.ledger.group import SNAPSHOT_PULSES, BodyEntries, Group, SealedPulse, base_pulse, entry_writes
 from leither_lite.ledger.handovers import handover_writes
 from leither_lite.ledger.operations import Operation, decode
@@ -194,6 +194,10 @@ class Books:
         elif isinstance(waiting.operation, Distribution):
             entry = self.sealed_entry(account_id(waiting.operation.organization_key))
             sent = None if entry is None else entry.record.sent
+        elif waiting.refusal is Status.WRONG_NUMBER:
+            # Changes of role and of the roster come one after the other; of where a node is, only the newest counts.
+            number = getattr(waiting.operation, "number", 0)
+            return isinstance(waiting.operation, Willingness) or number < self.group.state.role_changes
         # Of others, an earlier one may still be on its way; our own came in order.
         alone = self.seals_alone and waiting.refusal is not Status.BODY_FULL and not waiting.peer
         return alone or is_dead(waiting, waiting.refusal, sent)

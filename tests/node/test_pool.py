@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leither_lite.board import Board
+from leither_lite.ledger.committee import Appointment, Willingness
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.signed import Status
 from leither_lite.node import frames
@@ -94,3 +95,23 @@ def test_what_is_dead_is_not_kept_and_not_passed_on() -> None:
     forged = payment(net.keys[1], net.keys[2], 1, 0).encode()
     net.hear(0, 1, frames.operation_frame(forged[:-1] + bytes([forged[-1] ^ 1])))
     assert net.blamed == [(0, 1)]
+
+
+def test_a_change_that_was_made_before_does_not_wait_for_another_turn() -> None:
+    """It comes once more from who had not seen its seal: no later header can take it, and it must not lie around."""
+    net = Net(3, 1).settled()
+    keys = tuple(key.public for key in net.keys)
+    number = net.nodes[0].group.state.role_changes
+    appointed = Appointment.make(net.network, net.keys[0], keys, number)
+    where = Willingness.make(net.network, net.keys[1], "there:1", 1, net.nodes[0].tick(net.now_ms) + 5)
+    for operation in (appointed, where):
+        net.hear(0, 1, frames.operation_frame(operation.encode()))
+    net.run(3_000)
+    assert net.nodes[0].group.state.role_changes == number + 1
+    net.run(60_000)  # until nobody remembers having heard them
+    for operation in (appointed, where):
+        net.hear(0, 1, frames.operation_frame(operation.encode()))
+    assert len(net.nodes[0].books.pool) == 0
+    early = Appointment.make(net.network, net.keys[0], keys, number + 2)
+    net.hear(0, 1, frames.operation_frame(early.encode()))
+    assert len(net.nodes[0].books.pool) == 1, "the one before it may be on its way"
