@@ -265,7 +265,9 @@ class Catchup:
         writes = jump_writes(sealed, *check_state(group, sealed, parts))
         for each in between:
             writes.append((keys.handover(Header.decode(each.header).pulse), encode(handover_value(each))))
-        writes += handover_writes(sealed)
+        before = between[-1].roster if between else group.roster if checkpoint is None else checkpoint.roster
+        if sealed.roster != before and (checkpoint is None or checkpoint.pulse != header.pulse):
+            writes += handover_writes(sealed)
         if checkpoint is not None:
             writes.append((keys.CHECKPOINT, checkpoint.encode()))
         effects.writes += writes

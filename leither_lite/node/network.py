@@ -42,6 +42,8 @@ from leither_lite.store.reader import Reader
 REPEAT_MS: Final = 8_000
 """How often own operations that wait are told again, and an applicant asks again."""
 STATUS_MS: Final = 10_000
+ANSWER_MS: Final = 1_000
+"""A status is answered with the own one, unless that was told just before."""
 TELL_BYTES_MAX: Final = 256 * 1024
 """Of waiting operations, so much is told to a member that has just come."""
 OPERATION_WORK: Final = 2
@@ -226,8 +228,9 @@ class Network:
         header = Header.decode(header_bytes)
         group = self._books.group
         peer = self.peers.connected[source]
-        if peer.status is not None and peer.status.pulse < header.pulse:
-            peer.status = peer.status._replace(pulse=header.pulse)
+        if peer.told < header.pulse:
+            first = Status(header.pulse, header_digest(header_bytes), header.tick, 0)
+            peer.status = first if peer.status is None else peer.status._replace(pulse=header.pulse)
         if header.pulse <= group.header.pulse:
             evidence = self._committee.evidence
             told = take_signatures(signed, "bad_seal") if is_member else ()
@@ -246,6 +249,9 @@ class Network:
     def _take_status(self, effects: Effects, status: Status, source: bytes, now_ms: int) -> None:
         peer = self.peers.connected[source]
         peer.status = status
+        if now_ms - peer.said_ms >= ANSWER_MS:
+            peer.said_ms = now_ms  # it may have been made again, and know nothing of us
+            effects.sends.append((source, self.status(now_ms).encode()))
         self._committee.look_around()
         self._hear_tick(source, status.tick, bool(status.counts), now_ms)
         self._catchup.poll(effects, now_ms, source)
@@ -333,8 +339,10 @@ class Network:
             self._relays_left = RELAYS_MAX
             status = self.status(now_ms).encode()
             self.peers.tell(effects, status, keys=list(self.peers.connected))
+            for peer in self.peers.connected.values():
+                peer.said_ms = now_ms
         if now_ms >= self._repeat_due_ms:
             self._repeat_due_ms = now_ms + REPEAT_MS
             self._repeat_operations(effects, now_ms)
-            for peer in self.peers.connected:
-                self.applicant.ask(effects, peer)
+            for key in self.peers.connected:
+                self.applicant.ask(effects, key)

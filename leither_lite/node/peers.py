@@ -34,6 +34,8 @@ class Peer:
     joined_ms: int
     status: Status | None = None
     answered_ms: int = 0
+    said_ms: int = 0
+    """When it was last told where this node is."""
     failed_ms: int | None = None
     """When it last did not give what it should have."""
     needs_state: bool = False
@@ -64,7 +66,7 @@ class Peers:
 
     def join(self, key: bytes, dialled: bool, now_ms: int) -> Peer:
         """A peer is there."""
-        peer = self.connected[key] = Peer(key, dialled, now_ms)
+        peer = self.connected[key] = Peer(key, dialled, now_ms, said_ms=now_ms)
         return peer
 
     def leave(self, key: bytes) -> None:

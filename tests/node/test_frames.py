@@ -37,6 +37,7 @@ class Talk:
         self.net.tamper = self._note
         self.net.pay(0, 1) if self.net.balance(0) else self.net.beat(1, 1)
         self.net.beat(2, 1)
+        self.net.tamper = lambda source, target, content: content
 
     def _note(self, source: int, target: int, content: bytes) -> bytes:
         if content not in self.spoken:
