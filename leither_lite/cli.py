@@ -137,6 +137,7 @@ def parser() -> Parser:
 
     add = command("roster", commands.roster, "show who seals, or name the next roster as a supervisor", "api")
     add("node", nargs="*", metavar="NODE", help="accounts or public keys: 1, 3, 4 or 7, chief first")
+    add("--force", action="store_true", help="even if so many are away that nothing may ever be sealed again")
 
     command("peers", commands.peers, "who is connected", "api")
     command("evidence", commands.evidence, "who has signed two things of which only one may be", "api")
@@ -153,9 +154,10 @@ def parser() -> Parser:
     add("amount", type=amount, metavar="AMOUNT")
     add("reason", metavar="REASON", help="announced with it")
 
-    add = command("approve", commands.approve, "list applications, or give an applicant an account", "api")
+    add = command("approve", commands.approve, "list applications, give an applicant an account, or refuse it", "api")
     add("id", type=ident, nargs="?", metavar="ID", help="the applicant's; without it, all are listed")
     add("--role", default="member", choices=("guest", "member", "supervisor"))
+    add("--refuse", action="store_true", help="take the application off the list instead")
 
     add = command("invite", commands.invite, "make an invite for one guest", "api")
     ticks = whole("ticks", 1, INVITE_TICKS_MAX)
@@ -203,6 +205,13 @@ def parser() -> Parser:
     add("--organization-key-file", type=Path, metavar="FILE", help="the key, or an export of it (its place in DIR)")
     add("--passphrase-file", type=Path, metavar="FILE", help="of an export")
     add("--out", type=Path, metavar="FILE", help="keep the checkpoint as JSON too")
+    add(
+        "--roster",
+        nargs="+",
+        default=(),
+        metavar="NODE",
+        help="who seals from now on: the present roster has no quorum",
+    )
 
     add = command("doctor", commands.doctor, "look for what is wrong, and say what to do", "api")
     add("--full", action="store_true", help="execute every retained body again, too")

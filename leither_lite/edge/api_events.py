@@ -16,7 +16,7 @@ from leither_lite.edge.api_connections import Connection, Pace
 from leither_lite.edge.api_errors import json_bytes, stream_headers
 from leither_lite.edge.seat import Seat, Subscription
 
-STREAMED: Final = frozenset({"pulse", "transfer", "health", "checkpoint"})
+STREAMED: Final = frozenset({"pulse", "transfer", "health", "checkpoint", "evidence", "caught_up"})
 _HEARTBEAT: Final = b": \n\n"
 
 

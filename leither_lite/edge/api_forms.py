@@ -145,6 +145,17 @@ def number(code: str) -> Take:
     return take
 
 
+def flag(code: str) -> Take:
+    """A boolean, as JSON has them: true or false."""
+
+    def take(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise LocalError(code, "true or false is expected")
+        return value
+
+    return take
+
+
 def text(code: str) -> Take:
     """Text that has a UTF-8 form."""
 

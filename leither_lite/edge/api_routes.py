@@ -130,6 +130,7 @@ class Routes:
             },
             {"invite": forms.text("bad_invite")},
         )
+        roster = Form({"roster": forms.nodes}, {"force": forms.flag("bad_force")})
         checkpoint = Form(
             {
                 "pulse": forms.number("bad_checkpoint"),
@@ -163,12 +164,13 @@ class Routes:
                 "POST": Route(self.apply, status=201, form=application),
             },
             "/v1/applications/{id}/approve": {"POST": Route(self.approve, form=Form({}, role))},
+            "/v1/applications/{id}/refuse": {"POST": Route(self.refuse, form=Form())},
             "/v1/invites": {"POST": Route(self.create_invite, status=201, form=Form({}, {**role, **ticks}))},
             "/v1/peers": {"GET": Route(self.peers)},
             "/v1/evidence": {"GET": Route(self.evidence)},
             "/v1/roster": {
                 "GET": Route(self.roster),
-                "POST": Route(self.change_roster, status=202, form=Form({"roster": forms.nodes})),
+                "POST": Route(self.change_roster, status=202, form=roster),
             },
             "/v1/roles": {"POST": Route(self.change_role, form=Form({**account, **role}))},
             "/v1/checkpoints": {"POST": Route(self.take_checkpoint, form=checkpoint)},
@@ -217,7 +219,7 @@ class Routes:
 
     async def change_roster(self, call: Call) -> Answer:
         """POST /v1/roster"""
-        return await self._seat.ask(lambda token: ev.ChangeRoster(token, call.form["roster"]))
+        return await self._seat.ask(lambda token: ev.ChangeRoster(token, call.form["roster"], bool(call.form["force"])))
 
     async def metrics(self, _: Call) -> Answer:
         """GET /metrics, in Prometheus' text form."""
@@ -331,6 +333,11 @@ class Routes:
         """POST /v1/applications/{id}/approve"""
         applicant, role = call.account, _role_or_member(call.form["role"])
         return await self._seat.ask(lambda token: ev.ApproveApplication(token, applicant, role))
+
+    async def refuse(self, call: Call) -> Answer:
+        """POST /v1/applications/{id}/refuse"""
+        applicant = call.account
+        return await self._seat.ask(lambda token: ev.RefuseApplication(token, applicant))
 
     async def create_invite(self, call: Call) -> Answer:
         """POST /v1/invites"""

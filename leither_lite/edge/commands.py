@@ -121,9 +121,11 @@ def join(args: Namespace) -> Answer:
 
 def roster(args: Namespace) -> Answer:
     """Who seals, or who is to."""
+    if args.force and not args.node:
+        raise LocalError("usage", "--force is for naming a roster: give its nodes")
     client = _client(args)
     if args.node:
-        value = client.post("/v1/roster", {"roster": args.node})
+        value = client.post("/v1/roster", {"roster": args.node, "force": True if args.force else None})
         return Answer(value, ["named: the header after the next is sealed by", *value["roster"]])
     value = client.get("/v1/roster")
     names = ["chief", *("backup" for _ in value["roster"][1:])]
@@ -179,8 +181,12 @@ def _sealed(client: Client, accepted: dict[str, Any], wait_s: int) -> Answer:
 
 
 def approve(args: Namespace) -> Answer:
-    """Who waits for an account, or an account for one of them."""
+    """Who waits for an account, or an account for one of them, or none."""
+    if args.refuse and args.id is None:
+        raise LocalError("usage", "--refuse is for one applicant: give the id")
     client = _client(args)
+    if args.refuse:
+        return Answer(client.post(f"/v1/applications/{args.id}/refuse", {}), [f"refused: {args.id}"])
     if args.id is not None:
         value = client.post(f"/v1/applications/{args.id}/approve", {"role": args.role})
         return Answer(value, [f"approved: account {args.id} is a {args.role} with the next seal"])
@@ -291,7 +297,7 @@ def checkpoint(args: Namespace) -> Answer:
     path = args.organization_key_file or args.data / keyfile.ORGANIZATION_KEY
     content = b"" if args.organization_key_file is None else keyfile.read_export(path)
     key = keyfile.load(path) if not keyfile.is_export(content) else _imported(content, args.passphrase_file)
-    signed, taken = checkpoints.sign_newest(client, key)
+    signed, taken = checkpoints.sign_newest(client, key, args.roster)
     if args.out is not None:
         _write(args.out, json.dumps(signed, indent=2).encode("ascii") + b"\n")
     return Answer({**signed, **taken}, [f"signed pulse {signed['pulse']}, digest {signed['digest']}"])

@@ -233,6 +233,7 @@ def _place_and_schema(store: Store, path: Path) -> list[Finding]:
         message = "the folder was copied or restored: the original may have signed what this copy does not know"
         return [_error(Halt("store_restored", message))]
     if place is not None and place[:1] == b"\1":
-        message = "this restored node signs nothing before the next checkpoint"
-        return [Finding("warning", "awaiting_checkpoint", message, "leither-lite checkpoint, while it runs")]
+        message = "this restored node signs nothing before the next term"
+        action = "while it runs: leither-lite checkpoint on a roster of one, else leither-lite roster by a supervisor"
+        return [Finding("warning", "awaiting_checkpoint", message, action)]
     return []

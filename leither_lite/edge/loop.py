@@ -24,6 +24,7 @@ from leither_lite.edge.tcp import Wire
 from leither_lite.edge.watchers import Subscription
 from leither_lite.effects import Effects, Note, Write
 from leither_lite.errors import Halt, LocalError
+from leither_lite.node.clock import Clock
 from leither_lite.node.events import Event, PeerJoined, Request
 from leither_lite.node.turn import Node
 from leither_lite.node.view import View
@@ -72,22 +73,26 @@ class Service:
         self._written_bytes = 0
         self._counts = {"turns": 0, "commits": 0, "commit_failures": 0, "requests": 0, "requests_refused": 0}
         self.fatal: Halt | None = None
-        self._make_node(None)
+        self._make_node()
         self._healthy = True
         self.health = Health(folder, board.disk_reserve_bytes, self.node.pulse_ms, machine.now_ms())
-        self.health.awaits_checkpoint = self.node.desk.awaits_checkpoint
+        self.health.awaits_checkpoint = self.node.awaits_checkpoint
 
-    def _make_node(self, tick: int | None) -> None:
+    def _make_node(self, clock: Clock | None = None) -> None:
+        """From the store; with the count of the node before, if it had one."""
+        now_ms = machine.now_ms()
+        kept = clock if clock is not None and clock.counts else None
         self._store.renew()
         self.node = Node(
             self._store,
             self._keyring,
             self.board,
             os.urandom,
-            machine.now_ms(),
+            now_ms,
             place=self._place,
             restored=self._restored,
-            tick=tick,
+            tick=None if kept is None else kept.tick(now_ms),
+            tick_ms=None if kept is None else kept.since_ms(now_ms),
             address=self._address,
         )
         self.view = View(self.node)
@@ -105,6 +110,10 @@ class Service:
         host, port = await wire.open(host, port)
         self.node.addresses.own = self._address = format_address(host, port) if address is None else address
         return host, port
+
+    def announce(self, address: str) -> None:
+        """Be known to others under this address."""
+        self.node.addresses.own = self._address = address
 
     def _join_network(self) -> None:
         """Dial others, once."""
@@ -276,7 +285,7 @@ class Service:
                 # What came with this turn was meant for the node that is gone; who waits may ask again.
                 for waiter in waiters:
                     _fail(waiter, LocalError("busy", "the node has just caught up; try again"))
-                self._make_node(self.node.tick(machine.now_ms()) if self.node.clock.counts else None)
+                self._make_node(self.node.clock)
         except Halt as halt:
             for waiter in waiters:
                 _fail(waiter, LocalError(halt.code, halt.message))
@@ -290,7 +299,7 @@ class Service:
         if now_ms >= due_ms:
             self.health.late_ms = now_ms - due_ms
             self.health.last_tick_ms = now_ms
-            self.health.awaits_checkpoint = self.node.desk.awaits_checkpoint
+            self.health.awaits_checkpoint = self.node.awaits_checkpoint
             self.health.others = self.node.troubles(now_ms, machine.memory_kb()["anonymous"] * 1024)
             await self._after_tick(now_ms)
 
@@ -311,7 +320,7 @@ class Service:
         """
         self._counts["commit_failures"] += 1
         self.health.trouble = halt
-        self._make_node(self.node.tick(machine.now_ms()))
+        self._make_node(self.node.clock)
 
     def _perform(self, effects: Effects, waiters: Sequence[Waiter]) -> None:
         self._send(effects)
@@ -351,7 +360,7 @@ class Service:
 
         Where a seal is due, that is the trial: a smaller one would not show that there is room for it.
         """
-        seals = self.node.books.has_work and not self.node.desk.awaits_checkpoint
+        seals = self.node.books.has_work and not self.node.awaits_checkpoint
         is_due = self.health.trouble is not None and now_ms >= self._probe_ms and not seals
         if is_due and self.health.disk_reason() is None:
             self._probe_ms = now_ms + PROBE_MS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ _SERIALS = ("device/cid", "device/serial", "device/wwid", "serial")
 
 
 def now_ms() -> int:
-    """Milliseconds of a clock that never goes back: the only clock that the node is given."""
-    return time.monotonic_ns() // 1_000_000
+    """Milliseconds of a clock that never goes back, and goes on while the machine sleeps: the only clock that the node
+    is given."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def memory_kb() -> dict[str, int]:
@@ -38,6 +40,18 @@ def thread_written_bytes() -> int:
     except OSError:  # not every kernel counts
         pass
     return 0
+
+
+def outward_host(any_host: str) -> str | None:
+    """The address under which this machine goes out (nothing is sent for it), for one that listens on all, "0.0.0.0" or
+    "::". None where it has no way out."""
+    family, other = (socket.AF_INET6, "2001:db8::1") if ":" in any_host else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((other, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

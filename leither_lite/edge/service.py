@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from leither_lite.board import Board
 from leither_lite.edge import keyfile, lean, lmdb, machine
-from leither_lite.edge.client import format_address
+from leither_lite.edge.client import format_address, parse_address
 from leither_lite.edge.files import API_ADDRESS, LOCK, PUBLIC_MODE, replace
 from leither_lite.edge.lmdb import Store
 from leither_lite.edge.loop import Service
@@ -157,7 +157,8 @@ async def _serve(
         _say(f"account      {status['account']} ({status['role']})")
         if listening is not None:
             _say(f"peers        {listening}")
-            _say(f"join with    leither:{status['organization']}@{service.node.addresses.own or listening}")
+            reached = service.node.addresses.own or f"THIS-MACHINE:{parse_address(listening)[1]}"
+            _say(f"join with    leither:{status['organization']}@{reached}")
         _say(f"API          http://{address}/v1/status")
         _say(f"token        {(folder / keyfile.API_TOKEN).resolve()}")
         await running
@@ -183,6 +184,9 @@ async def _reach_out(service: Service, places: Places) -> str | None:
         if own is None and host in ANY_HOST:
             own = ""  # nobody can dial that; who is to be dialled says under what address
         listening = format_address(*await service.listen(host, port, own))
+        if own == "" and (outward := machine.outward_host(host)) is not None:
+            port = parse_address(listening)[1]
+            service.announce(format_address(outward, port))
     except OSError as error:
         raise LocalError(
             "listen_address", f"peers cannot be listened for on {host}:{port}: {error.strerror}"

@@ -25,6 +25,7 @@ from leither_lite.header import (
 )
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.committee import Willingness
+from leither_lite.ledger.enacted import enacted_roster
 from leither_lite.ledger.group import SealedPulse
 from leither_lite.ledger.operations import decode as decode_operation
 from leither_lite.ledger.records import Entry, decode_page
@@ -51,6 +52,7 @@ _TABLE_END: Final = b"\xff" * 64
 _TABLES: Final = {
     b"a": ("addresses", 1 + ID_BYTES),
     b"b": ("a locked body", 1 + 2),
+    b"c": ("checkpoints", 1 + _NUMBER_BYTES),
     b"e": ("evidence", 1 + _NUMBER_BYTES),
     b"f": ("paid invoices", 1 + ID_BYTES + DIGEST_BYTES),
     b"h": ("handovers", 1 + _NUMBER_BYTES),
@@ -159,6 +161,8 @@ class Walk:
             kept_application(content)
         elif first == b"a":
             Willingness.decode(*codec.fields(codec.decode(content), 2, "bad_address"))
+        elif first == b"c":
+            Checkpoint.decode(content)
         elif first == b"e":
             Evidence.decode(content)
         elif first == b"h":
@@ -206,7 +210,7 @@ class Walk:
             sealed = SealedPulse.decode(_taken(kept, keys.sealed(pulse)))
             if sealed.header.pulse != pulse or (before is not None and pulse != before.header.pulse + 1):
                 raise RemoteError("chain", f"pulse {pulse} is not where it belongs, or the one before it is missing")
-            _check_header(sealed, before, charter)
+            _check_header(self._reader, sealed, before, charter)
             if before is None and pulse:
                 ledger.check_kept_seal(self._reader, sealed)
             tree.put_many(_changed_leaves(kept, pulse, page, before is None, pulse == base))
@@ -235,6 +239,7 @@ class Walk:
         while sealed is not None:
             if pulse % 100 == 0:
                 self._progress(f"body of pulse {pulse}")
+            group.roster = enacted_roster(reader, group.header.pulse, group.digest) or group.roster
             try:
                 execute_again(group, sealed, [content for _, content in reader.scan(*keys.segments(pulse))])
             except RemoteError as error:
@@ -266,7 +271,7 @@ def _changed_leaves(
     return [(account, entry.leaf(account)) for account, entry in changed.items()]
 
 
-def _check_header(sealed: SealedPulse, before: SealedPulse | None, charter: SignedCharter) -> None:
+def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | None, charter: SignedCharter) -> None:
     """One header against the one before it (None: the oldest that is here), its own parts, and its seal."""
     header = sealed.header
     pulse = header.pulse
@@ -276,7 +281,8 @@ def _check_header(sealed: SealedPulse, before: SealedPulse | None, charter: Sign
             raise RemoteError("chain", f"pulse {pulse} does not name the header of pulse {above.pulse}")
         if header.tick < above.tick or header.term < above.term:
             raise RemoteError("chain", f"tick or term falls with pulse {pulse}")
-        roster = decode_roster(before.roster)
+        enacted = enacted_roster(reader, above.pulse, header.previous)
+        roster = decode_roster(before.roster if enacted is None else enacted)
     else:
         roster = charter.charter.roster
     if header.network != charter.charter.network:

@@ -29,6 +29,7 @@ from leither_lite.header import (
 )
 from leither_lite.identity import seal_message, verify
 from leither_lite.ledger.committee import Willing
+from leither_lite.ledger.enacted import enacted_roster
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes, decode_page, encode_page
 from leither_lite.limits import (
@@ -337,9 +338,7 @@ def load(
 ) -> Group:
     """The group as of a retained pulse, the newest by default, checked against its header and that against its seal.
 
-    `roster_max` is the charter's.
-
-    Raises Halt("store_corrupt") where the store does not hold what its own header commits to.
+    `roster_max`: the charter's. Raises Halt("store_corrupt") where its header does not commit to what is there.
     """
     sealed = last_sealed(reader) if pulse is None else sealed_at(reader, pulse)
     if sealed is None:
@@ -348,11 +347,12 @@ def load(
     try:
         state = State.decode(sealed.state)
         check_kept_seal(reader, sealed)
+        digest = header_digest(sealed.header_bytes)
+        roster = enacted_roster(reader, header.pulse, digest) or sealed.roster
     except RemoteError as error:
         raise Halt("store_corrupt", f"what is kept of pulse {header.pulse} does not hold: {error}") from error
     entries = entries_at(reader, header.pulse)
-    digest = header_digest(sealed.header_bytes)
-    group = Group(network, supply, sealed.roster, sealed, header, digest, state, roster_max=roster_max)
+    group = Group(network, supply, roster, sealed, header, digest, state, roster_max=roster_max)
     group.tree = tree_of(entries)
     for key, value in reader.scan(*keys.INVITES):
         used_in = int.from_bytes(value, "big")
@@ -387,12 +387,13 @@ def check_kept_seal(reader: Reader, sealed: SealedPulse) -> None:
 
 
 def _sealing_roster(reader: Reader, sealed: SealedPulse) -> bytes | None:
-    """R of the pulse before, which had the say. Where that is not here, of the newest handover before; without any, the
-    genesis and whatever changed no roster answer for themselves. None if it is not known."""
+    """R of the pulse before, or a checkpoint's on it, which had the say. Where that is not here, of the newest handover
+    before; without any, the genesis and what changed no roster answer for themselves. None if it is not known."""
     pulse = sealed.header.pulse
+    enacted = enacted_roster(reader, pulse - 1, sealed.header.previous)
     before = sealed_at(reader, pulse - 1) if pulse else None
-    if before is not None:
-        return before.roster
+    if enacted is not None or before is not None:
+        return enacted if before is None or enacted is not None else before.roster
     found = next(reader.scan(keys.HANDOVERS[0], keys.handover(pulse), reverse=True), None)
     if found is not None:
         return take_handover(codec.decode(found[1])).roster

@@ -26,6 +26,8 @@ from leither_lite.store.reader import Reader
 
 WRITE_MS_MIN = 600_000
 """A member's new address is written down at most so often: no member wears out others' cards."""
+WANTED_MAX = 64
+"""The edge keeps as many of them connected as the board allows, and goes on to the next where nobody answers."""
 _BOOTSTRAP_MAX = 64
 _TEXT_BYTES_MAX = 300
 
@@ -91,7 +93,7 @@ class Addresses:
         found += self._bootstrap
         found += [known[key] for key in sorted(known, key=lambda each: account_id(own + each))]
         own_address = self.own or ""
-        return [each for each in dict.fromkeys(found) if each != own_address][: self._board.peers_out_max]
+        return [each for each in dict.fromkeys(found) if each != own_address][:WANTED_MAX]
 
     def tell(self, effects: Effects, peer: bytes, now_ms: int) -> None:
         """Tell a member all addresses that are known here, the own one last."""

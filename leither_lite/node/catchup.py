@@ -42,6 +42,10 @@ CHUNK_BYTES: Final = 48 * 1024
 STATE_WORK: Final = 20
 """What it takes to make a state anew, in signature checks."""
 INLINE_BYTES_MAX: Final = 40 * 1024
+GIVEN_BYTES_MAX: Final = 1024 * 1024
+"""What is given in one turn, to all who ask: twice the largest body."""
+GIVEN_BYTES_A_CHECK: Final = 16 * 1024
+"""So many bytes cost who asks as much as one signature check."""
 
 
 class Catchup:
@@ -61,7 +65,9 @@ class Catchup:
         self._arriving: SealedPulse | None = None
         self._segments: dict[bytes, bytes] = {}
         self._blob: tuple[bytes, bytes] = (b"", b"")
+        self._given_bytes = 0
         self.jumped = False
+        self.refusal = ""
 
     @property
     def deadline_ms(self) -> int | None:
@@ -202,7 +208,10 @@ class Catchup:
         if content is None or not pulse or len(segments) != len(SealedPulse.decode(content).entries):
             effects.sends.append((source, encode([frames.NOT_HERE, pulse])))
             return
-        if len(content) + sum(map(len, segments)) <= INLINE_BYTES_MAX:
+        size = len(content) + sum(map(len, segments))
+        if not self._may_give(effects, size, source):
+            return
+        if size <= INLINE_BYTES_MAX:
             effects.sends.append((source, encode([frames.PULSE, content, list(segments)])))
             return
         effects.sends.append((source, encode([frames.PULSE, content, []])))
@@ -225,7 +234,18 @@ class Catchup:
         if number >= parts:
             raise RemoteError("bad_want", "there is no such part")
         chunk = blob[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
+        if self._may_give(effects, len(chunk), source):
+            effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
+
+    def _may_give(self, effects: Effects, size: int, source: bytes) -> bool:
+        """True while a turn gives no more than this much to all who ask; who asks pays for it with its budget."""
+        effects.work.append((source, 1 + size // GIVEN_BYTES_A_CHECK))
+        self._given_bytes += size
+        return self._given_bytes <= GIVEN_BYTES_MAX
+
+    def begin_turn(self) -> None:
+        """A new turn may give again."""
+        self._given_bytes = 0
 
     def take_state(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
         """[13, digest, part, parts, chunk]: ask for the next part, or jump. Raises RemoteError."""
@@ -248,6 +268,9 @@ class Catchup:
         self._parts, self._asked = [], None
         try:
             self._jump(effects, content)
+        except RemoteError as error:
+            self.refusal = error.reason
+            raise
         finally:
             if not self.jumped:
                 self._peers.connected[source].failed_ms = now_ms
@@ -269,7 +292,7 @@ class Catchup:
         if sealed.roster != before and (checkpoint is None or checkpoint.pulse != header.pulse):
             writes += handover_writes(sealed)
         if checkpoint is not None:
-            writes.append((keys.CHECKPOINT, checkpoint.encode()))
+            writes += [(key, checkpoint.encode()) for key in (keys.CHECKPOINT, keys.checkpoint(checkpoint.pulse))]
         effects.writes += writes
         effects.renew = True
         self.jumped = True

@@ -13,21 +13,43 @@ from leither_lite.header import Header
 
 TICKS_APART_MAX: Final = 5
 PERCENT: Final = 100
+ROUNDS_DOUBLED_MAX: Final = 40
+UNCOUNTED_ROUNDS: Final = 16
+"""Without a count a node takes ticks within 18 hours; only where it was away for longer, rounds must go by."""
+ALONE_TICKS: Final = 30
 
 
 class Clock:
     """Ticks of `pulse_ms` each, from a base that was true at some moment of the machine's own clock."""
 
-    def __init__(self, pulse_ms: int, header: Header, now_ms: int, tick: int | None, counts: bool) -> None:
-        """`header`: the last one. `tick`: the count that this process has kept, if it has one. `counts`: whether the
-        node may rely on itself without asking others."""
+    def __init__(
+        self, pulse_ms: int, header: Header, now_ms: int, tick: int | None, counts: bool, since_ms: int | None = None
+    ) -> None:
+        """`header`: the last one. `tick`: the count that this process has kept, if it has one, and `since_ms` when that
+        tick began. `counts`: whether the node may rely on itself without asking others."""
         self.pulse_ms = pulse_ms
-        self.counts = counts or tick is not None
+        self._counts = counts or tick is not None
+        self._started_ms = now_ms
         self._base_tick = max(header.tick, tick or 0)
-        self._base_ms = now_ms
+        self._base_ms = now_ms if since_ms is None else since_ms
         self._floor = header.tick
         self._term = header.term
         self._told: dict[bytes, tuple[int, int, int]] = {}  # by key: tick, whether it was a count, when
+
+    @property
+    def counts(self) -> bool:
+        """True if the count is this node's own: kept since the term began, or taken from its committee."""
+        return self._counts
+
+    def settle(self, now_ms: int) -> None:
+        """Where too few have told theirs for so long: go on from those that count, if any do, else from the last
+        header."""
+        if not self._counts and (now_ms - self._started_ms) // self.pulse_ms >= ALONE_TICKS:
+            self._take([each for each in self._told.values() if each[1]], now_ms)
+
+    def since_ms(self, now_ms: int) -> int:
+        """When the present tick began."""
+        return self._base_ms + (self.tick(now_ms) - self._base_tick) * self.pulse_ms
 
     def tick(self, now_ms: int) -> int:
         """The present tick; never below the last header's."""
@@ -36,31 +58,43 @@ class Clock:
     def accepts(self, tick: int, now_ms: int, round_: int = 0) -> bool:
         """True if a header proposed now may have this tick: within 5 ticks and 1 % of the own count, not falling.
 
-        Each round that has gone by without a decision allows a tick more: members whose counts have come apart, half
-        and half, would never agree again.
+        Each round that has gone by without a decision doubles what is allowed beyond that: members whose counts have
+        come apart would never agree again.
         """
-        passed = (now_ms - self._base_ms) // self.pulse_ms
-        apart = abs(tick - self.tick(now_ms))
-        return tick >= self._floor and (not self.counts or apart <= TICKS_APART_MAX + passed // PERCENT + round_)
+        rounds = round_ if self._counts else round_ + UNCOUNTED_ROUNDS
+        more = (1 << min(rounds, ROUNDS_DOUBLED_MAX)) - 1
+        return tick >= self._floor and self._apart(tick, now_ms) <= self._allowed(now_ms) + more
+
+    def _apart(self, tick: int, now_ms: int) -> int:
+        return abs(tick - self.tick(now_ms))
+
+    def _allowed(self, now_ms: int) -> int:
+        return TICKS_APART_MAX + (now_ms - self._base_ms) // self.pulse_ms // PERCENT
 
     def follow(self, header: Header, now_ms: int) -> None:
-        """A header has been sealed: no tick is below its own; with a new term the count begins anew from it."""
-        self._floor = max(self._floor, header.tick)
-        if header.term != self._term:
-            self._term = header.term
+        """A header has been sealed: no tick is below its own. With a new term the count begins anew from it, and so it
+        does where a quorum has taken what is beyond the bound here: then this count is the one that is wrong."""
+        if header.term != self._term or (self._counts and self._apart(header.tick, now_ms) > self._allowed(now_ms)):
             self._base_tick, self._base_ms = header.tick, now_ms
+        self._term = header.term
+        self._floor = max(self._floor, header.tick)
 
-    def told(self, key: bytes, tick: int, is_count: bool, now_ms: int, roster: tuple[bytes, ...], needed: int) -> None:
-        """A member of the roster has told its count. Once `needed` have, a node without one takes their median."""
-        if self.counts:
+    def told(self, key: bytes, tick: int, is_count: bool, now_ms: int, roster: tuple[bytes, ...], liars: int) -> None:
+        """A member of the roster has told its count. Once so many have that liars alone cannot set it, a node without
+        one takes the median: of those that count themselves where one more than can lie does, else of all."""
+        if self._counts:
             return
         self._told[key] = (tick, int(is_count), now_ms)
         told = [self._told[each] for each in roster if each in self._told]
+        if len(told) < 2 * liars + 1:
+            return
         counted = [each for each in told if each[1]]
-        for voices in (counted, told):
-            if len(voices) >= needed:
-                ticks = sorted(each[0] + (now_ms - each[2]) // self.pulse_ms for each in voices)
-                self._base_tick, self._base_ms = ticks[(len(ticks) - 1) // 2], now_ms
-                self.counts = True
-                self._told = {}
-                return
+        self._take(counted if len(counted) > liars else told, now_ms)
+
+    def _take(self, voices: list[tuple[int, int, int]], now_ms: int) -> None:
+        """Count from the median of what was told, from now on."""
+        ticks = sorted(each[0] + (now_ms - each[2]) // self.pulse_ms for each in voices)
+        if ticks:
+            self._base_tick, self._base_ms = ticks[(len(ticks) - 1) // 2], now_ms
+        self._counts = True
+        self._told = {}

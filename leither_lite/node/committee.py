@@ -48,9 +48,8 @@ class Committee:
         peers: Peers,
         clock: Clock,
         holders: Holders,
+        comeback: Comeback,
         now_ms: int,
-        *,
-        silent: bool,
     ) -> None:
         """Go on from the store: what this node has signed, and the body that it is locked on. Raises Halt."""
         self._reader = reader
@@ -59,7 +58,7 @@ class Committee:
         self._peers = peers
         self._clock = clock
         self._holders = holders
-        self.comeback = Comeback(silent=silent)
+        self.comeback = comeback
         self.engine = Engine(network, key, Timing(clock.pulse_ms))
         self.on_sealed: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.want_pulse: Callable[[Effects, int, bytes], None] = lambda effects, pulse, source: None

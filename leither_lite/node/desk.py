@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from leither_lite.board import Board
-from leither_lite.codec import encode
 from leither_lite.effects import Effects
 from leither_lite.errors import LocalError, RemoteError
 from leither_lite.identity import Key, account_id
@@ -21,12 +20,20 @@ from leither_lite.ledger.payments import Distribution, Invoice, Payment
 from leither_lite.ledger.records import Role
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.texts import SecretInvite, SignedInvoice
-from leither_lite.limits import INVITE_TICKS_MAX, KEY_BYTES, MEMO_BYTES_MAX, REASON_BYTES_MAX, SEED_BYTES, SUPPLY_MAX
+from leither_lite.limits import (
+    INVITE_TICKS_MAX,
+    KEY_BYTES,
+    MEMO_BYTES_MAX,
+    QUORUM,
+    REASON_BYTES_MAX,
+    SEED_BYTES,
+    SUPPLY_MAX,
+)
 from leither_lite.node import events as ev
+from leither_lite.node.applications import Applications
 from leither_lite.node.books import Books
 from leither_lite.node.refusals import local_error
-from leither_lite.node.wallet import Wallet, asked_digest, kept_application, request_digest
-from leither_lite.store import keys
+from leither_lite.node.wallet import Wallet, asked_digest, request_digest
 from leither_lite.store.reader import Reader
 
 INVOICE_TICKS_MAX: Final = 2**40
@@ -46,6 +53,8 @@ class Desk:
         self._network = books.group.network
         self.tick = 0
         self.awaits_checkpoint = False
+        self.applications = Applications(reader, board, lambda account: account in books.group.entries)
+        self.is_near: Callable[[bytes], bool] = lambda key: False
         self.known_keys: Callable[[], list[bytes]] = lambda: [wallet.node_key.public]
         self.tell_application: Callable[[Effects, Application], None] = lambda effects, application: None
 
@@ -183,51 +192,35 @@ class Desk:
                 raise LocalError(Status.BAD_SIGNATURE.value, "no supervisor has signed this invite")
             join = InvitedJoin.make(self._network, application, invite.invite, invite.secret)
             answer = self._accept(join)
-            if self._reader.get(keys.application(account)) is not None:
-                effects.writes.append((keys.application(account), None))
+            self.applications.drop(effects, account)
             return {"account": account.hex(), **answer}
         if account in self._books.group.entries:
             raise local_error(Status.ACCOUNT_EXISTS)
-        self._keep_application(effects, application)
+        self.applications.keep(effects, application)
         self.tell_application(effects, application)
         return {"account": account.hex(), "state": "applied"}
 
-    def _keep_application(self, effects: Effects, application: Application) -> None:
-        """Keep it for a supervisor. Raises LocalError("applications_full")."""
-        key = keys.application(application.account)
-        waiting = self._reader.get(key)
-        count = sum(1 for _ in self._reader.scan(*keys.APPLICATIONS))
-        count += sum(1 for other, _ in effects.writes if other[:1] == keys.APPLICATIONS[0])
-        if waiting is None and count >= self._board.applications_max:
-            raise LocalError("applications_full", f"{count} applications wait already")
-        content = encode([application.content, application.signature])
-        if content != waiting:
-            effects.writes.append((key, content))
-
-    def keep_application(self, effects: Effects, application: Application) -> bool:
+    def keep_application(self, application: Application) -> bool:
         """An application that a peer has passed on: a supervisor's node keeps it. True if it is to be passed on."""
-        if self._is_supervisor():
-            try:
-                self._keep_application(effects, application)
-            except LocalError:
-                return False
-        return True
+        return not self._is_supervisor() or self.applications.hear(application)
 
     def approve(self, event: ev.ApproveApplication, effects: Effects) -> dict[str, Any]:
         """Admit an applicant, as a supervisor."""
         if not Role.GUEST <= event.role <= Role.SUPERVISOR:
             raise LocalError("bad_role", "an applicant becomes a guest, a member or a supervisor")
-        content = self._reader.get(keys.application(event.applicant))
-        if content is None:
-            raise LocalError("unknown_application", "nobody with that id has applied here")
-        application = kept_application(content)
+        application = self.applications.get(event.applicant)
         if event.applicant in self._books.group.entries:
-            effects.writes.append((keys.application(event.applicant), None))  # joined in another way
+            self.applications.drop(effects, event.applicant)  # joined in another way
             raise local_error(Status.ACCOUNT_EXISTS)
         admission = Admission.make(self._network, self._wallet.node_key, application, event.role)
         answer = self._accept(admission)
-        effects.writes.append((keys.application(event.applicant), None))
+        self.applications.drop(effects, event.applicant)
         return {"account": event.applicant.hex(), **answer}
+
+    def refuse(self, event: ev.RefuseApplication, effects: Effects) -> dict[str, Any]:
+        """Forget an application; repeated over the network, it is not heard while this node runs."""
+        self.applications.refuse(effects, event.applicant)
+        return {"account": event.applicant.hex(), "state": "refused"}
 
     def create_invite(self, event: ev.CreateInvite, _: Effects) -> dict[str, Any]:
         """A single-use invite, as a text that holds its secret."""
@@ -253,9 +246,33 @@ class Desk:
     def change_roster(self, event: ev.ChangeRoster, effects: Effects) -> dict[str, Any]:
         """Name the group's next roster, as a supervisor."""
         roster = tuple(self._public_key(each) for each in event.roster)
+        for key in self._wallet.keys.values():
+            if key.public in roster and key is not self._wallet.node_key:
+                told = f"{key.account.hex()} is a further account of this node: no node signs with its key"
+                raise LocalError("bad_roster", told)
+        if not event.force:
+            self._check_near(roster)
         number = self._books.body.state.role_changes
         appointment = Appointment.make(self._network, self._wallet.node_key, roster, number)
         return {"roster": [key.hex() for key in roster], **self._accept(appointment)}
+
+    def _check_near(self, roster: tuple[bytes, ...]) -> None:
+        """Refuse a roster that may never seal. Raises LocalError("roster_unreachable")."""
+        own, entries = self._wallet.node_key.public, self._books.group.entries
+        if len(roster) not in QUORUM or any(account_id(key) not in entries for key in roster):
+            return  # the ledger says what is wrong with it
+        absent = [key for key in roster if key != own and not self.is_near(key)]
+        quorum = QUORUM[len(roster)]
+        if len(roster) - len(absent) >= quorum:
+            return
+        names = ", ".join(account_id(key).hex() for key in absent)
+        raise LocalError(
+            "roster_unreachable",
+            f"{quorum} of these {len(roster)} must be connected here and at the newest pulse; {names} "
+            f"{'is' if len(absent) == 1 else 'are'} not. With --force the roster is named all the same: then nothing "
+            "may ever be sealed again, and only the organization's checkpoint with another roster (leither-lite "
+            "checkpoint --roster) leads out",
+        )
 
     def _public_key(self, named: bytes) -> bytes:
         """A public key, or that of an account whose node has been heard of. Raises LocalError("unknown_node")."""

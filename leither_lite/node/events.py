@@ -126,6 +126,14 @@ class ApproveApplication:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseApplication:
+    """Forget an application."""
+
+    token: int
+    applicant: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CreateInvite:
     """Sign a single-use invite, valid for `ticks`, as a supervisor."""
 
@@ -145,10 +153,14 @@ class ChangeRole:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRoster:
-    """Name the group's next roster, chief first, as a supervisor: public keys, or account ids of nodes known here."""
+    """Name the group's next roster, chief first, as a supervisor: public keys, or account ids of nodes known here.
+
+    `force`: even if so many of them are away that nothing may ever be sealed again.
+    """
 
     token: int
     roster: tuple[bytes, ...]
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +179,7 @@ Request = (
     | OpenAccount
     | Apply
     | ApproveApplication
+    | RefuseApplication
     | CreateInvite
     | ChangeRole
     | ChangeRoster

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
-from leither_lite.header import Signatures, signatures_value
+from leither_lite.header import Checkpoint, Signatures, signatures_value
 from leither_lite.identity import account_id
 from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, UINT_MAX
 from leither_lite.node.events import FRAME_OPERATION
@@ -37,9 +37,10 @@ TICK: Final = 18
 HELD: Final = 19
 REFUSED: Final = 20
 NOT_HERE: Final = 21
+CHECKPOINT: Final = 22
 
-KINDS: Final = range(OPERATION, NOT_HERE + 1)
-STRANGERS: Final = frozenset({OPERATION, STATUS, WANT_CHARTER, CHARTER, APPLICATION, STATE, REFUSED, NOT_HERE})
+KINDS: Final = range(OPERATION, CHECKPOINT + 1)
+STRANGERS: Final = frozenset({OPERATION, STATUS, WANT_CHARTER, CHARTER, APPLICATION, STATE, REFUSED, SEALED, NOT_HERE})
 """What a node takes from who is not a member: to join, and to be told by those whom it has asked."""
 REASON_BYTES_MAX: Final = 64
 
@@ -108,6 +109,11 @@ def segment_frame(segment: bytes) -> bytes:
 def sealed_frame(header: bytes, signatures: Signatures) -> bytes:
     """[9, header, signatures]"""
     return encode([SEALED, header, signatures_value(signatures)])
+
+
+def checkpoint_frame(checkpoint: Checkpoint) -> bytes:
+    """[22, checkpoint]"""
+    return encode([CHECKPOINT, checkpoint.value()])
 
 
 def refused_frame(kind: int, reason: str) -> bytes:

@@ -14,7 +14,7 @@ from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
-from leither_lite.header import Header, check_seal, header_digest, take_signatures
+from leither_lite.header import Checkpoint, Header, check_seal, header_digest, take_signatures
 from leither_lite.identity import Key
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.joins import Application, InvitedJoin
@@ -25,13 +25,14 @@ from leither_lite.node.addresses import Addresses
 from leither_lite.node.applicant import Applicant
 from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
+from leither_lite.node.checkpoints import Checkpoints
 from leither_lite.node.clock import Clock
 from leither_lite.node.committee import Committee
 from leither_lite.node.events import FrameReceived, OperationReceived, PeerJoined, PeerLeft
 from leither_lite.node.frames import Status
 from leither_lite.node.heartbeat import Heartbeat
 from leither_lite.node.holders import Holders
-from leither_lite.node.peers import Peers
+from leither_lite.node.peers import NEAR_PULSES_MAX, Peers
 from leither_lite.node.pool import content_digest
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.agreement import LIARS
@@ -49,6 +50,9 @@ TELL_BYTES_MAX: Final = 256 * 1024
 OPERATION_WORK: Final = 2
 RELAYS_MAX: Final = 32
 """Applications of others that are taken and passed on, between two tellings of the status."""
+RELAYS_OF_MEMBER_MAX: Final = 16
+RELAYS_OF_STRANGER_MAX: Final = 4
+"""Of these, so many from one peer."""
 
 
 class Network:
@@ -67,6 +71,7 @@ class Network:
         committee: Committee,
         catchup: Catchup,
         addresses: Addresses,
+        checkpoints: Checkpoints,
         now_ms: int,
     ) -> None:
         self._reader = reader
@@ -80,15 +85,17 @@ class Network:
         self._committee = committee
         self._catchup = catchup
         self.addresses = addresses
+        self._checkpoints = checkpoints
         self.heartbeat = Heartbeat(self._network, key)
         self._repeat_due_ms = now_ms + REPEAT_MS
         self._waited: frozenset[bytes] = frozenset()
         self._status_due_ms = now_ms + STATUS_MS
         self.peers = peers
         self.refused: dict[str, int] = {}
-        self.keep_application: Callable[[Effects, Application], bool] = lambda effects, application: False
+        self.keep_application: Callable[[Application], bool] = lambda application: False
         self.applicant = Applicant(reader, self._network, books)
         self._relays_left = RELAYS_MAX
+        self._is_behind = False
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
@@ -101,8 +108,11 @@ class Network:
             self._welcome(effects, peer.key, now_ms)
 
     def _welcome(self, effects: Effects, peer: bytes, now_ms: int) -> None:
-        """What a member that has just come may have missed."""
+        """What a member that has just come, or become one, may have missed."""
+        self.peers.connected[peer].is_welcomed = True
         self.addresses.tell(effects, peer, now_ms)
+        if self._checkpoints.newest is not None:
+            effects.sends.append((peer, frames.checkpoint_frame(self._checkpoints.newest)))
         size = 0
         for waiting in self._books.pool:
             size += len(waiting.content)
@@ -182,11 +192,19 @@ class Network:
         elif kind == frames.NOT_HERE:
             self._catchup.not_here(effects, source, now_ms)
         elif kind == frames.REFUSED:
-            self._catchup.refused(effects, source, now_ms)
+            _, refused, reason = codec.fields(values, 3, "bad_refused")
+            if refused == frames.OPERATION:
+                self.applicant.refused(codec.text(reason, frames.REASON_BYTES_MAX, "bad_refused"))
+            else:
+                self._catchup.refused(effects, source, now_ms)
         elif kind == frames.WANT_CHARTER:
             self._give_charter(effects, source)
         elif kind == frames.APPLICATION:
             self._take_application(effects, values, content, source, now_ms)
+        elif kind == frames.CHECKPOINT and self.peers.hear(content, now_ms):
+            effects.work.append((source, 1))
+            if self._checkpoints.hear(effects, Checkpoint.take(codec.fields(values, 2, "bad_checkpoint")[1])):
+                self.peers.tell(effects, content, source)
         elif kind == frames.ADDRESS:
             self.addresses.take(effects, values, content, source, now_ms)
         elif kind == frames.TICK and self.peers.hear(content, now_ms):
@@ -211,8 +229,11 @@ class Network:
         if not is_member and not isinstance(operation, InvitedJoin):
             raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
         # A stranger's joining is kept only if it joins: anybody can sign an invite that no ledger takes.
-        if self._books.receive(operation, received.content, source, waits=is_member) is LedgerStatus.OK:
+        status = self._books.receive(operation, received.content, source, waits=is_member)
+        if status is LedgerStatus.OK:
             self._pass_on(effects)
+        elif not is_member:
+            effects.sends.append((source, frames.refused_frame(frames.OPERATION, status.value)))
 
     def _pass_on(self, effects: Effects) -> None:
         """Tell the members what others have sent, once the ledger would take it: what it refuses for now, its owner
@@ -231,6 +252,7 @@ class Network:
         if peer.told < header.pulse:
             first = Status(header.pulse, header_digest(header_bytes), header.tick, 0)
             peer.status = first if peer.status is None else peer.status._replace(pulse=header.pulse)
+            peer.behind = max(0, group.header.pulse - header.pulse)
         if header.pulse <= group.header.pulse:
             evidence = self._committee.evidence
             told = take_signatures(signed, "bad_seal") if is_member else ()
@@ -249,6 +271,8 @@ class Network:
     def _take_status(self, effects: Effects, status: Status, source: bytes, now_ms: int) -> None:
         peer = self.peers.connected[source]
         peer.status = status
+        peer.behind = max(0, self._books.group.header.pulse - status.pulse)
+        self._is_behind = self._is_behind or self._catchup.behind > NEAR_PULSES_MAX
         if now_ms - peer.said_ms >= ANSWER_MS:
             peer.said_ms = now_ms  # it may have been made again, and know nothing of us
             effects.sends.append((source, self.status(now_ms).encode()))
@@ -268,8 +292,7 @@ class Network:
         """What a member of the roster says of its count serves who has none."""
         roster = self._books.group.roster_keys
         if key in roster:
-            # So many that the median of them lies between two honest ones.
-            self._clock.told(key, tick, counts, now_ms, roster, 2 * LIARS[len(roster)] + 1)
+            self._clock.told(key, tick, counts, now_ms, roster, LIARS[len(roster)])
 
     # -- joining ---------------------------------------------------------------------------------------------------
 
@@ -287,10 +310,13 @@ class Network:
         effects.work.append((source, 1))
         if application.check_signature(self._network) is not LedgerStatus.OK:
             raise RemoteError("bad_signature", "of an application")
-        if application.account in self._books.group.entries or not self._relays_left:
+        peer = self.peers.connected[source]
+        most = RELAYS_OF_MEMBER_MAX if self.peers.is_member(source) else RELAYS_OF_STRANGER_MAX
+        if application.account in self._books.group.entries or not self._relays_left or peer.applications >= most:
             return
         self._relays_left -= 1
-        if self.keep_application(effects, application):
+        peer.applications += 1
+        if self.keep_application(application):
             self.peers.tell(effects, content, source)
 
     def tell_application(self, effects: Effects, application: Application, now_ms: int) -> None:
@@ -300,6 +326,12 @@ class Network:
         self.peers.tell(effects, frame)
 
     # -- time ------------------------------------------------------------------------------------------------------
+
+    def tell_checkpoint(self, effects: Effects, checkpoint: Checkpoint, now_ms: int) -> None:
+        """Tell the members what the organization has signed."""
+        frame = frames.checkpoint_frame(checkpoint)
+        self.peers.hear(frame, now_ms)
+        self.peers.tell(effects, frame)
 
     def tell_operation(self, effects: Effects, content: bytes, now_ms: int) -> None:
         """Tell the members an operation of our own."""
@@ -334,9 +366,17 @@ class Network:
         registration = self.addresses.register(now_ms)
         if registration is not None:
             self.tell_operation(effects, registration, now_ms)
-        if now_ms >= self._status_due_ms:
+        for each in self.peers.members() if self._books.is_member else ():
+            if not each.is_welcomed:
+                self._welcome(effects, each.key, now_ms)
+        was_behind, self._is_behind = self._is_behind, self._catchup.behind > NEAR_PULSES_MAX
+        is_due = now_ms >= self._status_due_ms
+        if is_due:
             self._status_due_ms = now_ms + STATUS_MS
             self._relays_left = RELAYS_MAX
+            for peer in self.peers.connected.values():
+                peer.applications = 0
+        if is_due or (was_behind and not self._is_behind):
             status = self.status(now_ms).encode()
             self.peers.tell(effects, status, keys=list(self.peers.connected))
             for peer in self.peers.connected.values():

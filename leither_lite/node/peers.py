@@ -21,6 +21,8 @@ from leither_lite.node.pool import content_digest
 HEARD_MAX: Final = 8_192
 """Frames that a node remembers having heard, in each of two generations: 2 MB at most."""
 HEARD_MS: Final = 20_000
+NEAR_PULSES_MAX: Final = 3
+"""A peer that is no further behind has the newest state."""
 MISBEHAVIOUR_WORK: Final = 50
 """What a frame that no honest node sends costs its sender, in signature checks."""
 
@@ -34,6 +36,11 @@ class Peer:
     joined_ms: int
     status: Status | None = None
     answered_ms: int = 0
+    is_welcomed: bool = False
+    behind: int = 0
+    """By how many pulses it was behind this node when it last told where it is."""
+    applications: int = 0
+    """How many of its applications were taken since the last telling of the status."""
     said_ms: int = 0
     """When it was last told where this node is."""
     failed_ms: int | None = None
@@ -72,6 +79,11 @@ class Peers:
     def leave(self, key: bytes) -> None:
         """A peer is gone."""
         self.connected.pop(key, None)
+
+    def is_near(self, key: bytes) -> bool:
+        """True if a peer is connected and, as it has told, has the newest state."""
+        peer = self.connected.get(key)
+        return peer is not None and peer.status is not None and peer.behind <= NEAR_PULSES_MAX
 
     def is_member(self, key: bytes) -> bool:
         """True if a key is of the group: its account is in the ledger, or it is on the roster."""

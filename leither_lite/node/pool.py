@@ -118,6 +118,12 @@ class Pool:
         """All, with their digests."""
         return list(self._waiting.items())
 
+    def waits_for(self, number: int) -> str | None:
+        """Why the ledger does not take the operation of our transfer `number` now; None if it does."""
+        found = (each for each in self._waiting.values() if each.number == number and not each.is_taken)
+        waiting = next(found, None)
+        return None if waiting is None else waiting.refusal.value
+
     @property
     def size_bytes(self) -> int:
         """Bytes that all count."""

@@ -13,7 +13,6 @@ from typing import Any, Final
 from leither_lite.board import Board
 from leither_lite.effects import Effects, Note, Reply, Write
 from leither_lite.errors import Halt, LocalError, RemoteError
-from leither_lite.header import Checkpoint
 from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.group import SealedPulse
@@ -21,19 +20,19 @@ from leither_lite.node import events as ev
 from leither_lite.node.addresses import Addresses
 from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
+from leither_lite.node.checkpoints import Checkpoints
 from leither_lite.node.clock import Clock
+from leither_lite.node.comeback import RESTORED, Comeback
 from leither_lite.node.committee import Committee
 from leither_lite.node.desk import Desk
 from leither_lite.node.holders import Holders
 from leither_lite.node.network import Network
 from leither_lite.node.peers import Peers
 from leither_lite.node.wallet import Keyring, Wallet
+from leither_lite.node.watch import Watch
 from leither_lite.organization import SignedCharter
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
-
-BEHIND_PULSES_MAX: Final = 3
-STALLED_TICKS_MAX: Final = 15
 
 
 class Node:
@@ -50,15 +49,16 @@ class Node:
         place: bytes = b"",
         restored: bool = False,
         tick: int | None = None,
+        tick_ms: int | None = None,
         address: str | None = None,
     ) -> None:
         """Recover from the store.
 
-        `place` names the machine and the file that the store lies on; where the store remembers another, it is a copy,
-        and the node runs only if told so. `restored` tells so, wherever the store lies: the node then signs nothing
-        before the next term, which with a roster of one only a checkpoint opens. `tick` is the count that this process
-        has kept, if it has one. `address` is where others reach this node, empty if it only dials out, None if it is on
-        no network. Raises Halt: store_corrupt, store_restored.
+        `place` names the machine and the file that the store lies on; where the store remembers another, it is a
+        copy, and the node runs only if told so. `restored` tells so, wherever the store lies: the node then signs
+        nothing before the next term, which with a roster of one only a checkpoint opens. `tick` is the count that
+        this process has kept, if it has one, and `tick_ms` when that tick began. `address` is where others reach this
+        node, empty if it only dials out, None if it is on no network. Raises Halt: store_corrupt, store_restored.
         """
         self.reader = reader
         self.board = board
@@ -69,16 +69,15 @@ class Node:
         self.group = ledger.load(reader, self.network, charter.supply, roster_max=charter.parameter("roster_max"))
         self.wallet = Wallet(reader, keyring)
         self.books = Books(reader, board, self.group, self.wallet, charter.parameter("publicity_ticks"))
-        self.checkpoint = _checkpoint(reader, self.charter)
-        if self.checkpoint is not None and self.checkpoint.digest == self.group.digest:
-            self.books.enter_term(self.group.header.term + 1)
+        self.checkpoints = Checkpoints(reader, self.charter, self.books)
         self.desk = Desk(reader, board, self.books, self.wallet, entropy)
-        self._first_writes: list[Write] = []
-        self._place_name = place
+        is_first = not self.group.header.pulse
+        self.comeback = Comeback(reader, place, is_first=is_first, restored=restored)
+        self._first_writes: list[Write] = [*self.checkpoints.first_writes, *self.comeback.first_writes]
         self._now_ms = now_ms
-        self.desk.awaits_checkpoint = silent = self._place(place, restored)
+        self.desk.awaits_checkpoint = self.comeback.mark == RESTORED
         key = self.wallet.node_key
-        self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone)
+        self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone, tick_ms)
         self.peers = Peers(board, self._is_member)
         self.holders = Holders(self.network, key, charter.parameter("held"), self.pulse_ms, self.group, now_ms)
         self.committee = Committee(
@@ -90,8 +89,8 @@ class Node:
             self.peers,
             self.clock,
             self.holders,
+            self.comeback,
             now_ms,
-            silent=silent,
         )
         self.catchup = Catchup(reader, self.charter, self.books, self.peers)
         self.addresses = Addresses(reader, board, self.network, key, self.books, self.peers, self.clock, address)
@@ -107,13 +106,19 @@ class Node:
             self.committee,
             self.catchup,
             self.addresses,
+            self.checkpoints,
             now_ms,
         )
+        self.watch = Watch(
+            board, self.books, self.peers, self.committee, self.catchup, self.hall, self.pulse_ms, now_ms
+        )
+        self.checkpoints.on_term = self._on_term
         self.committee.want_pulse = self._want_pulse
         self.committee.on_sealed = self._on_sealed
         self.catchup.on_pulse = self._on_pulse
         self.hall.keep_application = self.desk.keep_application
         self.desk.known_keys = self.addresses.known_keys
+        self.desk.is_near = self.peers.is_near
         self.desk.tell_application = lambda effects, application: self.hall.tell_application(
             effects, application, self._now_ms
         )
@@ -127,6 +132,7 @@ class Node:
             ev.OpenAccount: self.desk.open_account,
             ev.Apply: self.desk.apply,
             ev.ApproveApplication: self.desk.approve,
+            ev.RefuseApplication: self.desk.refuse,
             ev.CreateInvite: self.desk.create_invite,
             ev.ChangeRole: self.desk.change_role,
             ev.ChangeRoster: self.desk.change_roster,
@@ -136,29 +142,9 @@ class Node:
     def _is_member(self, key: bytes) -> bool:
         return account_id(key) in self.group.entries or key in self.group.roster_keys
 
-    def _place(self, place: bytes, restored: bool) -> bool:
-        """True if this node may sign nothing: its store is a copy, and no checkpoint or new term has come since."""
-        if restored:
-            self._first_writes.append((keys.PLACE, b"\1" + place))
-            return True
-        kept = self.reader.get(keys.PLACE)
-        if kept is None and not self.group.header.pulse:
-            self._first_writes.append((keys.PLACE, b"\0" + place))
-            return False
-        if kept is None or kept[:1] not in (b"\0", b"\1"):
-            raise Halt("store_corrupt", "the store does not say where it lies, so it may be a copy")
-        if kept[1:] != place:
-            raise Halt(
-                "store_restored",
-                "this data folder was copied or restored: the original may have signed what this copy does not know. "
-                "If the original is gone for good, run with --restored, then sign a checkpoint with the organization's "
-                "key (leither-lite checkpoint), or have a supervisor name the roster again (leither-lite roster)",
-            )
-        return kept[:1] == b"\1"
-
     def place_write(self) -> Write:
         """What the store remembers of its place: rewritten as it is, to see whether a commit works."""
-        return keys.PLACE, bytes([self.desk.awaits_checkpoint]) + self._place_name
+        return self.comeback.write()
 
     @property
     def term(self) -> int:
@@ -186,6 +172,7 @@ class Node:
         """
         effects = Effects()
         self.performed()
+        self.catchup.begin_turn()
         self._now_ms = now_ms
         tick = self.desk.tick = self.tick(now_ms)
         effects.writes += self._first_writes
@@ -224,7 +211,10 @@ class Node:
         if cycle_ends:
             self._due_ms += self.pulse_ms * (1 + (now_ms - self._due_ms) // self.pulse_ms)
             self.hall.cycle(effects, now_ms)
-            is_ready = self.books.has_work and not self.desk.awaits_checkpoint and self.holders.is_final(now_ms)
+            self._come_back(effects)
+            self.watch.look(now_ms)
+            self.clock.settle(now_ms)
+            is_ready = self.books.has_work and not self.comeback.silent and self.holders.is_final(now_ms)
             if self.books.seals_alone and is_ready:
                 self.committee.seal_alone(effects, now_ms)
             effects.notes.append(Note("tick", {"tick": tick}))
@@ -250,21 +240,14 @@ class Node:
             effects.notes = [note for note in effects.notes if note.kind != "transfer"]
             self._unfinal += told
 
+    @property
+    def awaits_checkpoint(self) -> bool:
+        """True if nothing is sealed before the organization's next checkpoint: a restored copy is the whole roster."""
+        return self.comeback.silent and self.books.seals_alone
+
     def troubles(self, now_ms: int, memory_bytes: int) -> tuple[tuple[str, str], ...]:
         """What keeps this node from its work, as code and message; `memory_bytes` is what it takes of its budget."""
-        found = []
-        if memory_bytes > self.board.memory_anonymous_bytes:
-            budget = self.board.memory_anonymous_bytes
-            found.append(("memory_high", f"{memory_bytes} bytes, the board's budget is {budget}"))
-        if self.hall.applicant.frame is not None:
-            found.append(("not_a_member", "this node has applied; no supervisor has given it an account yet"))
-        behind = self.catchup.behind
-        if behind > BEHIND_PULSES_MAX:
-            found.append(("catching_up", f"{behind} pulses behind what members say is sealed"))
-        ticks = self.committee.waits_ms(now_ms) // self.pulse_ms
-        if ticks > STALLED_TICKS_MAX:
-            found.append(("agreement_stalled", f"nothing has been sealed for {ticks} ticks: a quorum is not reached"))
-        return tuple(found)
+        return self.watch.troubles(now_ms, memory_bytes)
 
     def performed(self) -> None:
         """The writes of the last turn are on disk: from now on it shows. (At the latest when the next turn begins.)"""
@@ -280,12 +263,16 @@ class Node:
         frame = self.holders.sign(now_ms)
         if frame is not None:
             self.peers.tell(effects, frame)
-        # An appointment opens a term in which nothing can have been signed by whoever has lost what it had signed.
-        header, state = self.group.header, self.group.state
-        opens_term = state.appointed == header.term + 1
-        if self.desk.awaits_checkpoint and opens_term and self.committee.comeback.may_speak(header):
-            self.desk.awaits_checkpoint = self.committee.comeback.silent = False
-            effects.writes.append((keys.PLACE, b"\0" + self._place_name))
+        self.checkpoints.sealed(effects)
+        self._come_back(effects)
+
+    def _come_back(self, effects: Effects) -> None:
+        """Sign again, where nothing that was lost can stand against it."""
+        header = self.group.header
+        opens_term = self.group.state.appointed == header.term + 1
+        if self.comeback.may_speak(header, opens_term=opens_term, on_roster=self.books.is_on_roster):
+            self.desk.awaits_checkpoint = False
+            effects.writes += self.comeback.free()
 
     def _on_pulse(
         self, effects: Effects, sealed: SealedPulse, segments: list[bytes], source: bytes, now_ms: int
@@ -295,19 +282,19 @@ class Node:
     def _take_checkpoint(self, event: ev.TakeCheckpoint, effects: Effects) -> dict[str, Any]:
         checkpoint = event.checkpoint
         checkpoint.verify(self.network, self.charter.charter.organization_key)
-        if checkpoint.digest != self.group.digest or checkpoint.pulse != self.group.header.pulse:
+        if not self.checkpoints.is_at_tip(checkpoint):
             raise LocalError("checkpoint_not_newest", "the chain has gone on, or the checkpoint is of another one")
-        if checkpoint.roster != self.group.roster:
-            raise LocalError("checkpoint_other_roster", "the checkpoint names another roster than the one in force")
-        effects.writes.append((keys.CHECKPOINT, checkpoint.encode()))
-        effects.writes.append((keys.PLACE, b"\0" + self._place_name))
-        self.checkpoint, self.desk.awaits_checkpoint = checkpoint, False
-        self.books.enter_term(self.group.header.term + 1)
-        self.committee.comeback.silent = False
+        if not self.checkpoints.names_members(checkpoint):
+            raise LocalError("bad_roster", "a roster has 1, 3, 4 or 7 members of this group, as the charter allows")
+        self.checkpoints.take(effects, checkpoint)
+        self.hall.tell_checkpoint(effects, checkpoint, self._now_ms)
+        return {"pulse": checkpoint.pulse, "digest": checkpoint.digest.hex(), "term": self.term}
+
+    def _on_term(self, effects: Effects) -> None:
+        """A checkpoint has opened a term: nothing can have been signed in it."""
+        self.desk.awaits_checkpoint = False
+        effects.writes += self.comeback.free()
         self.committee.reopen(self._now_ms)
-        value = {"pulse": checkpoint.pulse, "digest": checkpoint.digest.hex(), "term": self.term}
-        effects.notes.append(Note("checkpoint", value))
-        return value
 
 
 def read_start(reader: Reader) -> None:
@@ -327,15 +314,3 @@ def _charter(reader: Reader) -> SignedCharter:
         return SignedCharter.decode(content)
     except RemoteError as error:
         raise Halt("store_corrupt", f"the charter in the store does not hold: {error}") from error
-
-
-def _checkpoint(reader: Reader, charter: SignedCharter) -> Checkpoint | None:
-    content = reader.get(keys.CHECKPOINT)
-    if content is None:
-        return None
-    try:
-        checkpoint = Checkpoint.decode(content)
-        checkpoint.verify(charter.charter.network, charter.charter.organization_key)
-    except RemoteError as error:
-        raise Halt("store_corrupt", f"the checkpoint in the store does not hold: {error}") from error
-    return checkpoint

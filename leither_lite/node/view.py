@@ -10,12 +10,12 @@ from typing import Any, Final
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
+from leither_lite.ledger.enacted import checkpoint_before
 from leither_lite.ledger.group import Group, SealedPulse
 from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.records import Role, encode_page
-from leither_lite.node.transfers import Transfer
+from leither_lite.node.transfers import PENDING, Transfer
 from leither_lite.node.turn import Node
-from leither_lite.node.wallet import kept_application
 from leither_lite.pulse.votes import Evidence
 from leither_lite.store import keys
 from leither_lite.tree.node import record_digest
@@ -79,11 +79,10 @@ class View:
 
     def applications(self) -> list[dict[str, Any]]:
         """Applications that wait for a supervisor."""
-        found = []
-        for key, content in self._node.reader.scan(*keys.APPLICATIONS):
-            application = kept_application(content)
-            found.append({"id": key[1:].hex(), "public_key": application.applicant_key.hex(), "memo": application.memo})
-        return found
+        return [
+            {"id": each.account.hex(), "public_key": each.applicant_key.hex(), "memo": each.memo}
+            for each in self._node.desk.applications.waiting()
+        ]
 
     def transfer(self, name: str) -> dict[str, Any]:
         """A transfer by its id. Raises LocalError("unknown_transfer")."""
@@ -95,7 +94,10 @@ class View:
         is_new = transfer.pulse and transfer.pulse == self._node.group.header.pulse
         if is_new and not self._node.is_final:
             transfer = transfer.unsealed()
-        return transfer.to_json(sequence)
+        shown = transfer.to_json(sequence)
+        if transfer.state == PENDING:
+            shown["reason"] = self._node.books.pool.waits_for(sequence)
+        return shown
 
     def transfers(self, before: str | None, limit: int) -> list[dict[str, Any]]:
         """At most `limit` transfers older than the one with the id `before`, newest first."""
@@ -153,9 +155,12 @@ class View:
 
     def _root(self, sealed: SealedPulse) -> SealedRoot:
         """The header with its seal, from the newest checkpoint that is not younger, if there is one."""
-        checkpoint = self._node.checkpoint
         pulse = sealed.header.pulse
-        if checkpoint is None or checkpoint.pulse > pulse:
+        try:
+            checkpoint = checkpoint_before(self._node.reader, pulse)
+        except RemoteError as error:
+            raise Halt("store_corrupt", f"a checkpoint in the store cannot be read: {error}") from error
+        if checkpoint is None:
             return SealedRoot(sealed.header_bytes, sealed.signatures, handovers(self._node.reader, 0, pulse))
         if checkpoint.pulse == pulse:
             return SealedRoot(sealed.header_bytes, (), (), checkpoint)

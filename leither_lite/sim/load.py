@@ -68,7 +68,7 @@ class Load:
         machine = self._machines[0]
         if machine.is_up:
             roster = tuple(self._random.sample(self._nodes, self._roster_size))
-            machine.put(ChangeRoster(self._ask(self._appointed), roster))
+            machine.put(ChangeRoster(self._ask(self._appointed), roster, force=True))
 
     def _appointed(self, value: dict[str, Any] | LocalError) -> None:
         if isinstance(value, dict):

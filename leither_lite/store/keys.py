@@ -105,6 +105,14 @@ def handover(pulse: int) -> bytes:
 HANDOVERS: Final = (b"h", b"i")
 
 
+def checkpoint(pulse: int) -> bytes:
+    """The checkpoint on the header of `pulse`."""
+    return b"c" + _U64.pack(pulse)
+
+
+CHECKPOINTS: Final = (b"c", b"d")
+
+
 def evidence(sequence: int) -> bytes:
     """Two signatures of one key that must not both be."""
     return b"e" + _U64.pack(sequence)
@@ -148,5 +156,6 @@ APPLYING: Final = b"mapplying"
 SCHEMA: Final = b"mschema"
 CHARTER: Final = b"mcharter"
 CHECKPOINT: Final = b"mcheckpoint"
+"""The newest checkpoint of the organization."""
 PLACE: Final = b"mplace"
 WALLET: Final = b"mwallet"

@@ -48,5 +48,8 @@ def play(node: StandIn, data: Path, attempts: int = 1) -> list[Any]:
     node.answers["/v1/charter"] = 200, json.loads((data / "charter.json").read_bytes())
     node.answers["/v1/account"] = 200, {"account": keyfile.load(data / "node.key").account.hex()}
     node.answers[proof_path(data)] = 200, genesis_proof(data)
+    founder = keyfile.load(data / "node.key").public.hex()
+    node.answers["/v1/roster"] = 200, {"roster": [{"key": founder}], "willing": []}
+    node.answers["/v1/peers"] = 200, {"peers": []}
     node.answers["/v1/checkpoints"] = take
     return sent

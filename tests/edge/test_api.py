@@ -160,6 +160,33 @@ def test_an_application_is_approved(world: World) -> None:
     assert world.get(f"/v1/account?account={guest.account.hex()}").json["role"] == "guest"
 
 
+def test_an_application_is_refused(world: World) -> None:
+    """Gone from the list; a second time there is nothing to refuse."""
+    guest = Key.from_seed(b"r" * 32)
+    assert world.post("/v1/applications", application_of(guest)).status == 201
+    refused = world.post(f"/v1/applications/{guest.account.hex()}/refuse", {})
+    assert (refused.status, refused.json) == (200, {"account": guest.account.hex(), "state": "refused"})
+    assert world.get("/v1/applications").json == {"applications": []}
+    again = world.post(f"/v1/applications/{guest.account.hex()}/refuse", {})
+    assert again.refusal == (404, "unknown_application")
+
+
+def test_a_roster_that_is_not_there_is_named_only_by_force(world: World) -> None:
+    """Refused as long as nobody on it is connected."""
+    guest = Key.from_seed(b"a" * 32)
+    world.post("/v1/applications", application_of(guest))
+    world.post(f"/v1/applications/{guest.account.hex()}/approve", {})
+    world.advance()
+    roster = {"roster": [guest.public.hex()]}
+    for body in (roster, {**roster, "force": False}, {**roster, "force": None}):
+        assert world.post("/v1/roster", body).refusal == (409, "roster_unreachable")
+    own = world.account()
+    key = world.seat.node.wallet.keys[bytes.fromhex(own)].public.hex()
+    assert world.post("/v1/roster", {"roster": [key], "force": True}).refusal == (422, "bad_roster")
+    forced = world.post("/v1/roster", {**roster, "force": True})
+    assert (forced.status, forced.json) == (202, {**roster, "state": "pending"})
+
+
 def test_an_invite_brings_one_guest_in(world: World) -> None:
     """It is used up by the first."""
     invite = world.post("/v1/invites", {"ticks": 10})

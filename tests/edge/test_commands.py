@@ -54,6 +54,30 @@ TRANSFER: Final = {"id": "ab" * 16, "state": "credited", "pulse": 9, "reason": N
             f"approved: account {ACCOUNT} is a supervisor with the next seal",
         ),
         (
+            ["approve", ACCOUNT, "--refuse"],
+            "POST",
+            f"/v1/applications/{ACCOUNT}/refuse",
+            {},
+            {"account": ACCOUNT, "state": "refused"},
+            f"refused: {ACCOUNT}",
+        ),
+        (
+            ["roster", ACCOUNT],
+            "POST",
+            "/v1/roster",
+            {"roster": [ACCOUNT]},
+            {"roster": ["aa"]},
+            "named: the header after the next is sealed by\naa",
+        ),
+        (
+            ["roster", ACCOUNT, "--force"],
+            "POST",
+            "/v1/roster",
+            {"roster": [ACCOUNT], "force": True},
+            {"roster": ["aa"]},
+            "named: the header after the next is sealed by\naa",
+        ),
+        (
             ["approve"],
             "GET",
             "/v1/applications",
@@ -79,6 +103,14 @@ def test_one_request(
     assert run.json(*argv) == (0, answer)
     assert run(*argv) == (0, line + "\n", "")
     assert [asked[:3] for asked in node.asked] == 2 * [(method, path, body)]
+
+
+@pytest.mark.parametrize("argv", [["roster", "--force"], ["approve", "--refuse"]])
+def test_options_that_need_somebody(run: Run, node: StandIn, argv: list[str]) -> None:
+    """Without whom they are for, nothing is asked."""
+    code, value = run.json(*argv)
+    assert (code, value["error"]["code"]) == (2, "usage")
+    assert node.asked == []
 
 
 def test_pay_waits_for_the_seal(run: Run, node: StandIn) -> None:

@@ -149,10 +149,12 @@ def test_a_restored_member_that_has_not_heard_a_quorum_stays_silent() -> None:
     net.kill(0)
     net.kill(1)
     net.start(3, restored=True)
-    assert not net.nodes[3].committee.comeback.may_speak(net.nodes[3].group.header)
+    assert not net.nodes[3].comeback.may_speak(net.nodes[3].group.header, opens_term=True, on_roster=True)
     net.run(5_000)
     header = net.nodes[3].group.header
-    assert not net.nodes[3].committee.comeback.may_speak(replace(header, pulse=header.pulse + 5))
+    assert not net.nodes[3].committee.comeback.may_speak(
+        replace(header, pulse=header.pulse + 5), opens_term=True, on_roster=True
+    )
 
 
 def test_a_word_that_came_a_pulse_early_counts_when_it_is_repeated() -> None:

@@ -153,7 +153,7 @@ def test_every_kind_is_spoken() -> None:
         b"\xa1\x01\x01",
         b"\x82\x18\x01",
         b"\x82\x00\x00",
-        b"\x82\x16\x00",
+        b"\x82\x17\x00",
         b"\x82\x01" + bytes(65_536),
     ],
 )

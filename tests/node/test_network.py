@@ -105,13 +105,13 @@ def test_a_newcomer_applies_over_a_peer_is_approved_and_catches_up() -> None:
     net.start(index)
     net.link(index, 2)
     net.run(3_000)
-    assert net.nodes[index].hall.applicant.frame
+    assert net.nodes[index].hall.applicant.frames
     with pytest.raises(LocalError, match="not_a_member"):
         net.ask(index, ev.OpenAccount(0, ""))
     net.ask(0, ev.ApproveApplication(0, net.keys[index].account, Role.MEMBER))
     net.run(30_000)
     assert net.agree()
-    assert net.nodes[index].hall.applicant.frame is None
+    assert net.nodes[index].hall.applicant.frames == []
     assert net.stores[index].get(keys.APPLYING) is None
     net.ask(0, ev.Distribute(0, net.keys[index].account, 50, "welcome", None))
     net.run(3_000)
@@ -165,3 +165,23 @@ def test_rosters_change_and_everybody_can_prove_it() -> None:
     terms = [net.nodes[0].group.header.term, net.nodes[0].term]
     assert terms == [2, 2]
     assert net.blamed == []
+
+
+def test_who_joins_with_a_used_invite_is_told_and_applies() -> None:
+    net = Net(3, 3).settled()
+    text = net.ask(0, ev.CreateInvite(0, Role.MEMBER, 1_000))["invite"]
+    for number in range(2):
+        index = net.newcomer()
+        application = Application.make(net.network, net.keys[index], f"number {number}")
+        net.stores[index].write([(keys.APPLYING, applying(application, text))])
+        net.start(index)
+        net.link(index, 0)
+        net.run(30_000)
+    assert net.nodes[3].hall.applicant.frames == []
+    late = net.nodes[4]
+    assert late.hall.applicant.refusal == "invite_used"
+    assert "invite_used" in dict(late.troubles(net.now_ms, 0))["not_a_member"]
+    net.ask(0, ev.ApproveApplication(0, net.keys[4].account, Role.MEMBER))
+    net.run(30_000)
+    assert net.agree()
+    assert late.hall.applicant.frames == [] or net.nodes[4].hall.applicant.frames == []

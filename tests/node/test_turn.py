@@ -279,7 +279,7 @@ def test_a_checkpoint_opens_a_term_without_a_copy_too() -> None:
     [
         ({"pulse": 0}, "checkpoint_not_newest"),
         ({"digest": bytes(32)}, "checkpoint_not_newest"),
-        ({"roster": b"\x81\x58\x20" + bytes(32)}, "checkpoint_other_roster"),
+        ({"roster": b"\x81\x58\x20" + bytes(32)}, "bad_roster"),
         ({"key": FOUNDER}, "checkpoint_signature"),
         ({"network": bytes(20)}, "checkpoint_signature"),
     ],

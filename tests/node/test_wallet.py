@@ -17,8 +17,8 @@ from tests.node.seat import Seat, grown, refusal
 
 # What no rule of the ledger stands over, so that a changed value may pass for another true one, or a missing one for
 # one that never was: the store's checksums stand over the first, nothing over the second.
-FLIPS_UNSEEN: Final = {b"f", b"k", b"n", b"q", b"t", b"mplace", b"mwallet"}
-LOSSES_UNSEEN: Final = {b"f", b"k", b"n", b"q", b"t", b"mcheckpoint", b"mgenesis", b"mwallet"}
+FLIPS_UNSEEN: Final = {b"c", b"f", b"k", b"n", b"q", b"t", b"mplace", b"mwallet"}
+LOSSES_UNSEEN: Final = {b"c", b"f", b"k", b"n", b"q", b"t", b"mcheckpoint", b"mgenesis", b"mwallet"}
 
 
 def kind(key: bytes) -> bytes:
@@ -54,7 +54,7 @@ def test_every_value_of_a_small_store(full: bool) -> None:
     assert expected is not None
     kinds = {kind(key) for key in seat.store.content()}
     singles = {b"mcharter", b"mcheckpoint", b"mgenesis", b"mplace", b"mwallet"}
-    assert {b"f", b"i", b"k", b"n", b"p", b"q", b"t", *singles} == kinds
+    assert {b"c", b"f", b"i", b"k", b"n", b"p", b"q", b"t", *singles} == kinds
     flips, losses = set(), set()
     for key, value in seat.store.content().items():
         for at in range(0, len(value), 1 if full else 7):
@@ -96,7 +96,7 @@ def test_flips_in_what_was_accepted_are_never_sealed() -> None:
         (keys.WALLET, bytes([1] * 8)),
         (keys.WALLET, (65_537).to_bytes(8, "big")),
         (keys.PLACE, None),
-        (keys.PLACE, b"\2here"),
+        (keys.PLACE, b"\3here"),
         (keys.PLACE, b""),
         (keys.CHARTER, None),
         (keys.CHARTER, b"\x80"),

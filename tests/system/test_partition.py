@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Final
 
-from leither_lite.node.turn import STALLED_TICKS_MAX
+from leither_lite.node.watch import STALLED_TICKS_MAX
 from tests.live.harness import SUPPLY, Unanswered, balances, transfers
 from tests.system.namespaces import HostedNode, committee, cut, heal, hosts
 
