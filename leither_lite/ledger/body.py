@@ -343,18 +343,6 @@ class Body:
         group.ahead -= 1
         self._is_ahead = False
 
-    def in_term(self, term: int) -> Body:
-        """The same operations in an open body of another term, in this one's place; this one, if open, is undone.
-
-        Raises Halt("body_layers") as `undo`.
-        """
-        self.undo()
-        body = Body(self.group, term, self.under)
-        for operation, content in self.operations:
-            if body.take(operation, content) is not Status.OK:
-                raise Halt("body_layers", "what was executed cannot be executed again")
-        return body
-
     def replay(self, segments: Sequence[bytes], entries: BodyEntries, known: Callable[[bytes], bool] = never) -> None:
         """Execute a body as somebody else made it, checking every signature and the state after each segment.
 

@@ -110,10 +110,7 @@ class Books:
 
     def sealed_entry(self, account: bytes) -> Entry | None:
         """An account's entry as of the last header, whether or not it is on disk yet."""
-        for body in (self.proposed, self.body):
-            if body is not None and account in body.before:
-                return body.before[account]
-        return self.group.entries.get(account)
+        return self.body.entry_before(account)
 
     @property
     def has_work(self) -> bool:

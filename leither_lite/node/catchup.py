@@ -58,7 +58,6 @@ class Catchup:
         self._peers = peers
         self.on_pulse: Callable[[Effects, SealedPulse, list[bytes], bytes, int], None] = _nothing
         self._asked: tuple[bytes, int, int] | None = None  # whom, for which pulse (0: the state), until when
-        self._wanted = 0
         self._parts: list[bytes] = []
         self._state_digest = b""
         self._state_until_ms = 0
@@ -91,11 +90,6 @@ class Catchup:
         return max(0, newest - self._books.group.header.pulse)
 
     # -- asking ----------------------------------------------------------------------------------------------------
-
-    def want(self, effects: Effects, pulse: int, source: bytes, now_ms: int) -> None:
-        """A header of this pulse is sealed, and its body is not here."""
-        self._wanted = max(self._wanted, pulse)
-        self.poll(effects, now_ms, source)
 
     def poll(self, effects: Effects, now_ms: int, source: bytes = b"") -> None:
         """Ask, if something is missing and nobody has been asked."""

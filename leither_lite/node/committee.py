@@ -61,7 +61,7 @@ class Committee:
         self.comeback = comeback
         self.engine = Engine(network, key, Timing(clock.pulse_ms))
         self.on_sealed: Callable[[Effects, int], None] = lambda effects, now_ms: None
-        self.want_pulse: Callable[[Effects, int, bytes], None] = lambda effects, pulse, source: None
+        self.want_body: Callable[[Effects, bytes], None] = lambda effects, source: None
         self._bodies = Bodies(board.bodies_bytes, self._needed)
         self._wanted_round: int | None = None
         self._cycle_passed = False
@@ -325,7 +325,7 @@ class Committee:
         if books.proposed is None or books.proposed.digest != digest:
             proposal = self.engine.proposal(digest)
             if proposal is None or self._bodies.missing(proposal.entries):
-                self.want_pulse(effects, Header.decode(header).pulse, source)
+                self.want_body(effects, source)
                 return False
             try:
                 self._execute(proposal)

@@ -33,9 +33,7 @@ class Peer:
 
     key: bytes
     dialled: bool
-    joined_ms: int
     status: Status | None = None
-    answered_ms: int = 0
     is_welcomed: bool = False
     behind: int = 0
     """By how many pulses it was behind this node when it last told where it is."""
@@ -73,7 +71,7 @@ class Peers:
 
     def join(self, key: bytes, dialled: bool, now_ms: int) -> Peer:
         """A peer is there."""
-        peer = self.connected[key] = Peer(key, dialled, now_ms, said_ms=now_ms)
+        peer = self.connected[key] = Peer(key, dialled, said_ms=now_ms)
         return peer
 
     def leave(self, key: bytes) -> None:

@@ -113,7 +113,7 @@ class Node:
             board, self.books, self.peers, self.committee, self.catchup, self.hall, self.pulse_ms, now_ms
         )
         self.checkpoints.on_term = self._on_term
-        self.committee.want_pulse = self._want_pulse
+        self.committee.want_body = self._want_body
         self.committee.on_sealed = self._on_sealed
         self.catchup.on_pulse = self._on_pulse
         self.hall.keep_application = self.desk.keep_application
@@ -255,8 +255,8 @@ class Node:
 
     # -- between the machines --------------------------------------------------------------------------------------
 
-    def _want_pulse(self, effects: Effects, pulse: int, source: bytes) -> None:
-        self.catchup.want(effects, pulse, source, self._now_ms)
+    def _want_body(self, effects: Effects, source: bytes) -> None:
+        self.catchup.poll(effects, self._now_ms, source)
 
     def _on_sealed(self, effects: Effects, now_ms: int) -> None:
         self.holders.sealed(self.group, now_ms)

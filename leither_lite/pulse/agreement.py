@@ -235,11 +235,6 @@ class Agreement:
         found = [(key, votes[key].signature) for key in self.roster if key in votes]
         return tuple(found[: self.quorum]) if len(found) >= self.quorum else ()
 
-    def proposal_of(self, round_: int) -> bytes | None:
-        """The digest that was proposed in a round."""
-        kept = self._rounds.get(round_)
-        return None if kept is None or kept.proposal is None else kept.proposal[0]
-
     # -- the rules -------------------------------------------------------------------------------------------------
 
     def is_near(self, round_: int) -> bool:

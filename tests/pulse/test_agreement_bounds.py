@@ -103,6 +103,3 @@ def test_what_is_known() -> None:
     assert agreement.quorum_of(0, PREVOTE, A) == agreement.quorum_of(7, PREVOTE, A) == nothing
     member.hear(PREVOTE, 0, 1, 1, 2)
     assert [key for key, _ in agreement.quorum_of(0, PREVOTE, A)] == list(roster(3)), "a quorum, in the roster's order"
-    assert agreement.proposal_of(0) is None
-    member.propose(0, A)
-    assert agreement.proposal_of(0) == A
