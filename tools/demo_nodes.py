@@ -37,7 +37,8 @@ def say(text: str) -> None:
 
 def command(*arguments: str | Path) -> None:
     """Carry out a command of the node's."""
-    subprocess.run([*COMMAND, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    words = [*COMMAND, *map(str, arguments)]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent)
 
 
 def until(seen: Callable[[], bool], what: str) -> float:
