@@ -22,7 +22,7 @@ from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
 from leither_lite.node.checkpoints import Checkpoints
 from leither_lite.node.clock import Clock
-from leither_lite.node.comeback import RESTORED, Comeback
+from leither_lite.node.comeback import Comeback
 from leither_lite.node.committee import Committee
 from leither_lite.node.desk import Desk
 from leither_lite.node.holders import Holders
@@ -75,7 +75,7 @@ class Node:
         self.comeback = Comeback(reader, place, is_first=is_first, restored=restored)
         self._first_writes: list[Write] = [*self.checkpoints.first_writes, *self.comeback.first_writes]
         self._now_ms = now_ms
-        self.desk.awaits_checkpoint = self.comeback.mark == RESTORED
+        self.desk.awaits_checkpoint = self.comeback.silent
         key = self.wallet.node_key
         self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone, tick_ms)
         self.peers = Peers(board, self._is_member)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leither_lite.codec import encode
+from leither_lite.errors import LocalError
+from leither_lite.header import Checkpoint
 from leither_lite.node import events as ev
 from leither_lite.node.comeback import FREE, JOINED, RESTORED
 from leither_lite.organization import joined_writes
@@ -113,3 +115,26 @@ def test_who_is_alone_is_not_well() -> None:
     net.run(10_000)
     assert net.state(2, name) == "credited"
     assert troubles(net, 2) == []
+
+
+def test_a_roster_of_one_that_lost_its_card_promises_nothing_before_a_checkpoint() -> None:
+    """The others have the chain; whoever sealed alone cannot know what else it has signed."""
+    net = Net(3, 1).settled()
+    net.beat(3)
+    genesis = net.stores[1].get(keys.GENESIS) or b""
+    net.kill(0)
+    store = net.stores[0]
+    store.write([(key, None) for key in store.content()])
+    store.write([*joined_writes(net.charter, genesis), (keys.BOOTSTRAP, encode(["node1:1"]))])
+    net.start(0)
+    net.run(15_000)
+    assert net.agree(), "it has the state again"
+    with pytest.raises(LocalError, match="awaiting_checkpoint"):
+        net.ask(0, ev.Distribute(0, net.keys[1].account, 1, "too early", None))
+    assert net.nodes[0].awaits_checkpoint
+    group = net.nodes[0].group
+    signed = Checkpoint.sign(net.organization, net.network, group.header.pulse, group.digest, group.roster)
+    net.ask(0, ev.TakeCheckpoint(0, signed))
+    net.beat(2)
+    assert net.agree()
+    assert net.nodes[0].comeback.mark == FREE
