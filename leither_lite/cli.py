@@ -122,6 +122,7 @@ def parser() -> Parser:
     add("--supply", type=supply, default=SUPPLY_USUAL, metavar="N", help=f"in the smallest unit ({SUPPLY_USUAL})")
     pulse_ms = whole("pulse-ms", 1, _PULSE_MS_MAX)
     add("--pulse-ms", type=pulse_ms, default=PULSE_MS_USUAL, metavar="N", help=f"a pulse cycle ({PULSE_MS_USUAL})")
+    add("--roster-max", type=whole("roster-max", 1, 7), default=4, metavar="N", help="how many may ever seal (4)")
 
     add = command("run", commands.run, "run the node until it is stopped")
     add("--listen", metavar="HOST:PORT", help="for other nodes (without it, the node only dials out)")

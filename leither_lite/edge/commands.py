@@ -82,7 +82,7 @@ def found(args: Namespace) -> Answer:
     """Keys, token, charter, genesis."""
     from leither_lite.edge import founding
 
-    signed = founding.found(args.data, args.name, args.supply, args.pulse_ms)
+    signed = founding.found(args.data, args.name, args.supply, args.pulse_ms, args.roster_max)
     value = {"data": str(args.data), **signed.to_json()}
     lines = [
         f"founded {args.name}: organization {value['organization']}, supply {args.supply}",

@@ -43,10 +43,12 @@ _OURS: Final = (
 _MAY_BE_THERE: Final = frozenset([*_OURS, *(unfinished(Path(name)).name for name in _OURS), "lost+found"])
 
 
-def found(folder: Path, name: str, supply: int, pulse_ms: int) -> SignedCharter:
+def found(folder: Path, name: str, supply: int, pulse_ms: int, roster_max: int = 4) -> SignedCharter:
     """Found an organization in `folder`, which is made if it is not there; its founder is this node.
 
-    `supply` in the token's smallest unit. Raises LocalError: bad_name, bad_supply, bad_pulse_ms, not_a_folder,
+    `supply` in the token's smallest unit; `roster_max`: how many may ever seal, 1 to 7.
+
+    Raises LocalError: bad_name, bad_supply, bad_pulse_ms, not_a_folder,
     folder_not_empty, already_founded, folder_in_use, folder_unwritable, bad_setting, or as `keyfile.load`; or Halt.
     """
     _check(name, supply, pulse_ms)
@@ -56,7 +58,7 @@ def found(folder: Path, name: str, supply: int, pulse_ms: int) -> SignedCharter:
         with lock_folder(folder):
             if (folder / lmdb.FILE).exists():
                 raise LocalError("already_founded", f"{folder} holds a ledger already: it is left as it is")
-            return _found(folder, read_board(folder), name, supply, pulse_ms)
+            return _found(folder, read_board(folder), name, supply, pulse_ms, roster_max)
     except FileExistsError:
         raise LocalError("not_a_folder", f"{folder} is not a folder") from None
     except OSError as error:
@@ -85,14 +87,20 @@ def refuse_foreign(folder: Path) -> None:
             )
 
 
-def _found(folder: Path, board: Board, name: str, supply: int, pulse_ms: int) -> SignedCharter:
+def _found(folder: Path, board: Board, name: str, supply: int, pulse_ms: int, roster_max: int) -> SignedCharter:
     organization = key_of(folder / keyfile.ORGANIZATION_KEY)
     founder = key_of(folder / keyfile.NODE_KEY)
     if organization == founder:
         raise LocalError("same_key", f"{keyfile.NODE_KEY} and {keyfile.ORGANIZATION_KEY} hold the same key: keep one")
     token_of(folder)
     charter = Charter(
-        organization.public, name, supply, pulse_ms, (founder.public,), founder.public, usual_parameters()
+        organization.public,
+        name,
+        supply,
+        pulse_ms,
+        (founder.public,),
+        founder.public,
+        usual_parameters(roster_max=roster_max),
     )
     signed = SignedCharter.sign(organization, charter)
     content = json.dumps(signed.to_json(), indent=2).encode("ascii") + b"\n"

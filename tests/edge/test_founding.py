@@ -193,3 +193,9 @@ def test_what_cannot_be_founded(tmp_path: Path, name: str, supply: int, pulse_ms
         found(tmp_path / "a", name, supply, pulse_ms)
     assert error.value.code == code
     assert not (tmp_path / "a").exists()
+
+
+def test_an_organization_may_have_rosters_of_seven(tmp_path: Path) -> None:
+    signed = found(tmp_path / "d", "Large", 5, 50, 7)
+    assert signed.charter.parameter("roster_max") == 7
+    assert found(tmp_path / "e", "Usual", 5, 50).charter.parameter("roster_max") == 4
