@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from leither_lite.board import Board
 from leither_lite.edge import keyfile, lmdb
-from leither_lite.edge.files import LOCK, PUBLIC_MODE, replace, sync_folder, unfinished
+from leither_lite.edge.files import API_ADDRESS, LOCK, PUBLIC_MODE, replace, sync_folder, unfinished
 from leither_lite.edge.lmdb import Store, schema_write
 from leither_lite.edge.service import SETTINGS, lock_folder, read_board
 from leither_lite.edge.verifying import CHARTER_JSON
@@ -35,6 +36,7 @@ _OURS: Final = (
     keyfile.NODE_KEY,
     keyfile.ORGANIZATION_KEY,
     keyfile.API_TOKEN,
+    API_ADDRESS,
     CHARTER_JSON,
     LOCK,
     SETTINGS,
@@ -52,13 +54,23 @@ def found(folder: Path, name: str, supply: int, pulse_ms: int, roster_max: int =
     folder_not_empty, already_founded, folder_in_use, folder_unwritable, bad_setting, or as `keyfile.load`; or Halt.
     """
     _check(name, supply, pulse_ms)
+    with new_folder(folder):
+        return _found(folder, read_board(folder), name, supply, pulse_ms, roster_max)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder that has no ledger yet; it is made if it is not there.
+
+    Raises LocalError: not_a_folder, folder_not_empty, already_founded, folder_in_use, folder_unwritable.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_foreign(folder)
+        _refuse_foreign(folder)
         with lock_folder(folder):
             if (folder / lmdb.FILE).exists():
                 raise LocalError("already_founded", f"{folder} holds a ledger already: it is left as it is")
-            return _found(folder, read_board(folder), name, supply, pulse_ms, roster_max)
+            yield
     except FileExistsError:
         raise LocalError("not_a_folder", f"{folder} is not a folder") from None
     except OSError as error:
@@ -78,8 +90,7 @@ def _check(name: str, supply: int, pulse_ms: int) -> None:
         raise LocalError("bad_pulse_ms", f"a pulse takes from {PULSE_MS_MIN} to {PULSE_MS_MAX} milliseconds")
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raises LocalError("folder_not_empty") if the folder holds what is no part of a node."""
+def _refuse_foreign(folder: Path) -> None:
     for name in sorted(os.listdir(folder)):
         if name not in _MAY_BE_THERE:
             raise LocalError(

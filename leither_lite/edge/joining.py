@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,9 +20,9 @@ from leither_lite.codec import encode
 from leither_lite.edge import keyfile, lmdb
 from leither_lite.edge.client import parse_address
 from leither_lite.edge.files import PUBLIC_MODE, replace
-from leither_lite.edge.founding import key_of, refuse_foreign, token_of, write_ledger
+from leither_lite.edge.founding import key_of, new_folder, token_of, write_ledger
 from leither_lite.edge.lmdb import schema_write
-from leither_lite.edge.service import lock_folder, read_board
+from leither_lite.edge.service import read_board
 from leither_lite.edge.verifying import CHARTER_JSON
 from leither_lite.errors import LocalError, RemoteError
 from leither_lite.identity import Key, parse_account
@@ -114,32 +115,24 @@ def join(folder: Path, link: Link, memo: str, invite: str | None) -> tuple[Signe
     nobody_answers, not_a_folder, folder_not_empty, already_founded, folder_in_use, folder_unwritable, …; Halt.
     """
     secret = None if invite is None else _invite(invite, link.network)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_foreign(folder)
-        with lock_folder(folder):
-            if (folder / lmdb.FILE).exists():
-                raise LocalError("already_founded", f"{folder} holds a ledger already: it is left as it is")
-            board = read_board(folder)
-            key = key_of(folder / keyfile.NODE_KEY)
-            token_of(folder)
-            application = Application.make(link.network, key, memo)
-            caller, signed, writes, address = _ask(link, key)
+    with new_folder(folder):
+        board = read_board(folder)
+        key = key_of(folder / keyfile.NODE_KEY)
+        token_of(folder)
+        application = Application.make(link.network, key, memo)
+        caller, signed, writes, address = _ask(link, key)
+        try:
             content = json.dumps(signed.to_json(), indent=2).encode("ascii") + b"\n"
             replace(folder / CHARTER_JSON, content, PUBLIC_MODE)
             own = encode([application.content, application.signature, invite or ""])
             bootstrap = encode(list(link.addresses))
             rows = [schema_write(), *writes, (keys.BOOTSTRAP, bootstrap), (keys.APPLYING, own)]
             write_ledger(folder / lmdb.FILE, board.map_bytes, rows)
-            try:
+            with suppress(OSError):  # It has hung up: the node applies again once it runs.
                 caller.send(_application_frame(link.network, application, secret))
-            finally:
-                caller.close()
-            return signed, key, address
-    except FileExistsError:
-        raise LocalError("not_a_folder", f"{folder} is not a folder") from None
-    except OSError as error:
-        raise LocalError("folder_unwritable", f"{folder} cannot be written: {error.strerror}") from error
+        finally:
+            caller.close()
+        return signed, key, address
 
 
 def _invite(text: str, network: bytes) -> SecretInvite:

@@ -7,33 +7,22 @@ a cut. Never acknowledges what is not synced.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from leither_lite.effects import Write
+from leither_lite.store.reader import MemoryStore
 
 
-class Disk:
+class Disk(MemoryStore):
     """A store on a simulated disk; reads see the newest root's rows only."""
 
     def __init__(self, writes: Iterable[Write]) -> None:
         """A disk that holds what these writes leave."""
-        self._values: dict[bytes, bytes] = {}
-        self._keys: list[bytes] = []
+        super().__init__()
         self._unsynced: list[Write] = []
         self.debris: list[Write] = []
-        self._put(writes)
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, or None."""
-        return self._values.get(key)
-
-    def scan(self, first: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with first <= key < end, in the order of their keys or against it."""
-        span = self._keys[bisect_left(self._keys, first) : bisect_left(self._keys, end)]
-        for key in reversed(span) if reverse else span:
-            yield key, self._values[key]
+        self.write(writes)
 
     def begin(self, writes: Sequence[Write]) -> None:
         """Write a transaction beside what is there: nothing of it can be read yet."""
@@ -42,7 +31,7 @@ class Disk:
 
     def turn_root(self) -> None:
         """All is synced: the root is turned to the transaction."""
-        self._put(self._unsynced)
+        self.write(self._unsynced)
         self._unsynced = []
 
     def cut(self, random: Random, *, turned: bool) -> int:
@@ -52,7 +41,7 @@ class Disk:
         """
         unsynced, self._unsynced = self._unsynced, []
         if turned:
-            self._put(unsynced)
+            self.write(unsynced)
             return 0
         self.debris = [write for write in unsynced if random.randrange(2)]
         return len(unsynced) - len(self.debris)
@@ -61,14 +50,3 @@ class Disk:
     def is_writing(self) -> bool:
         """True while a transaction is on its way."""
         return bool(self._unsynced)
-
-    def _put(self, writes: Iterable[Write]) -> None:
-        values, keys = self._values, self._keys
-        for key, value in writes:
-            if value is not None:
-                if key not in values:
-                    insort(keys, key)
-                values[key] = value
-            elif key in values:
-                del values[key]
-                del keys[bisect_left(keys, key)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -38,12 +38,15 @@ class MemoryStore:
 
     def write(self, writes: Iterable[Write]) -> None:
         """Perform a turn's writes."""
+        values, keys = self._values, self._keys
         for key, value in writes:
-            if value is None:
-                self._values.pop(key, None)
-            else:
-                self._values[key] = value
-        self._keys = sorted(self._values)
+            if value is not None:
+                if key not in values:
+                    insort(keys, key)
+                values[key] = value
+            elif key in values:
+                del values[key]
+                del keys[bisect_left(keys, key)]
 
     def content(self) -> dict[bytes, bytes]:
         """A copy of everything."""

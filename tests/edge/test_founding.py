@@ -117,6 +117,14 @@ def test_an_interrupted_founding_can_be_done_again(tmp_path: Path, monkeypatch: 
         assert ledger.load(store, keyfile.load(tmp_path / "organization.key").account, 5).header.pulse == 0
 
 
+def test_the_folder_of_a_node_that_has_run_is_founded_already(tmp_path: Path) -> None:
+    found(tmp_path, "Test", 1, 1_000)
+    (tmp_path / "api-address").write_text("127.0.0.1:8080")
+    with pytest.raises(LocalError) as error:
+        found(tmp_path, "Test", 1, 1_000)
+    assert error.value.code == "already_founded"
+
+
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     """Nothing is written into a folder that somebody uses for something else."""
     (tmp_path / "thesis.txt").write_text("words")

@@ -79,3 +79,20 @@ def proposal(member: int, round_: int, number: int, valid_round: int = -1, prevo
 def seal(member: int, number: int, round_: int, precommits: list[Vote]) -> SealVote:
     """A member's seal."""
     return SealVote.make(KEYS[member], header_of(number), round_, signatures(precommits))
+
+
+A, B = digest_of(1), digest_of(2)
+COMMIT: Final = [precommit(member, 0, 1) for member in (0, 2, 3)]
+COMMIT_OF_B: Final = [precommit(member, 0, 2) for member in (0, 2, 3)]
+Message = Vote | Proposal | SealVote
+
+GOOD: Final[list[Message]] = [
+    proposal(0, 0, 1),
+    prevote(0, 0, 1),
+    prevote(2, 0, 1),
+    precommit(0, 0, 1),
+    precommit(2, 0, 1),
+    seal(0, 1, 0, COMMIT),
+    seal(2, 1, 0, COMMIT),
+]
+"""What member 1 of 4 hears in a round that ends in a seal."""

@@ -17,12 +17,15 @@ from leither_lite.pulse.engine import (
     Sealed,
     Send,
 )
-from leither_lite.pulse.votes import NIL, PRECOMMIT, PREVOTE, Proposal, SealVote, Vote
+from leither_lite.pulse.votes import NIL, PRECOMMIT, PREVOTE, Proposal, SealVote
 from tests.pulse.desk import Desk, word
 from tests.pulse.members import (
+    COMMIT,
+    GOOD,
     KEYS,
     PLACE,
-    digest_of,
+    A,
+    Message,
     entries_of,
     header_of,
     precommit,
@@ -32,21 +35,7 @@ from tests.pulse.members import (
     seal,
 )
 
-A, B = digest_of(1), digest_of(2)
-COMMIT = [precommit(member, 0, 1) for member in (0, 2, 3)]
-COMMIT_OF_B = [precommit(member, 0, 2) for member in (0, 2, 3)]
-Message = Vote | Proposal | SealVote
-
-# What member 1 of 4 hears in a round that ends in a seal, and in one that ends in nothing before another does.
-GOOD: list[Message] = [
-    proposal(0, 0, 1),
-    prevote(0, 0, 1),
-    prevote(2, 0, 1),
-    precommit(0, 0, 1),
-    precommit(2, 0, 1),
-    seal(0, 1, 0, COMMIT),
-    seal(2, 1, 0, COMMIT),
-]
+# What member 1 of 4 hears in a round that ends in nothing before another ends in a seal.
 LOCKED: list[Message] = [
     proposal(0, 0, 1),
     prevote(0, 0, 1),

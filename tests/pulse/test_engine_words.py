@@ -15,11 +15,16 @@ from leither_lite.pulse.engine import (
 from leither_lite.pulse.votes import PRECOMMIT, PREVOTE, Proposal, SealVote, Vote
 from tests.pulse.desk import Desk
 from tests.pulse.members import (
+    COMMIT,
+    COMMIT_OF_B,
+    GOOD,
     KEYS,
     NETWORK,
     PLACE,
     STRANGER,
-    digest_of,
+    A,
+    B,
+    Message,
     entries_of,
     header_of,
     precommit,
@@ -29,22 +34,6 @@ from tests.pulse.members import (
     seal,
     signatures,
 )
-
-A, B = digest_of(1), digest_of(2)
-COMMIT = [precommit(member, 0, 1) for member in (0, 2, 3)]
-COMMIT_OF_B = [precommit(member, 0, 2) for member in (0, 2, 3)]
-Message = Vote | Proposal | SealVote
-
-# What member 1 of 4 hears in a round that ends in a seal.
-GOOD: list[Message] = [
-    proposal(0, 0, 1),
-    prevote(0, 0, 1),
-    prevote(2, 0, 1),
-    precommit(0, 0, 1),
-    precommit(2, 0, 1),
-    seal(0, 1, 0, COMMIT),
-    seal(2, 1, 0, COMMIT),
-]
 
 
 @pytest.mark.parametrize(

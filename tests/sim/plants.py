@@ -119,7 +119,7 @@ def torn_commit() -> Iterator[None]:
 
     def tearing(self: Disk, random: Any, *, turned: bool) -> int:
         torn = cut(self, random, turned=turned)
-        self._put(self.debris)
+        self.write(self.debris)
         return torn
 
     with patch.object(Disk, "cut", tearing):
