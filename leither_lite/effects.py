@@ -25,7 +25,7 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Note:
     """Something that happened, for people and programs that watch: kind "pulse", "transfer", "tick", "checkpoint",
-    "roster", "evidence" or "caught_up"."""
+    "evidence", "caught_up", or "health", which the edge tells."""
 
     kind: str
     value: dict[str, Any]
@@ -35,13 +35,12 @@ class Note:
 class Effects:
     """Everything that one turn wants done.
 
-    `sends`: frames for peers (32-byte keys). `drops`: peers to be cut off, with the reason. `work`: signature checks
+    `sends`: frames for peers (32-byte keys). `work`: signature checks
     that were done for a peer. `renew`: once the writes are on the disk, the node is to be made again from the store.
     """
 
     writes: list[Write] = field(default_factory=list)
     sends: list[tuple[bytes, bytes]] = field(default_factory=list)
-    drops: list[tuple[bytes, str]] = field(default_factory=list)
     work: list[tuple[bytes, int]] = field(default_factory=list)
     renew: bool = False
     replies: list[Reply] = field(default_factory=list)

@@ -8,6 +8,8 @@ from typing import Final
 SUPPLY_MAX: Final = 2**53 - 1
 SUM_MAX: Final = 2**63 - 1
 UINT_MAX: Final = 2**64 - 1
+TICK_TOLD_MAX: Final = 2**63 - 1
+"""No tick that somebody tells is larger: what is counted on from it stays an unsigned integer."""
 
 # Sizes of fixed fields, in bytes (sections 1 and 2).
 ID_BYTES: Final = 20

@@ -22,7 +22,7 @@ LINES: Final = (
     (0, ("",)),
     (1, ("errors", "limits")),
     (1, ("effects",)),
-    (2, ("board", "codec", "identity")),
+    (2, ("address", "board", "codec", "identity")),
     (2, ("header",)),
     (3, ("dht", "pulse", "store", "tree", "wire")),
     (4, ("ledger", "mimei")),

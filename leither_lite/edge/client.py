@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from leither_lite.address import split_address
 from leither_lite.edge.files import API_ADDRESS, LOCK, read_upto
 from leither_lite.edge.keyfile import API_TOKEN, load_token
 from leither_lite.errors import LocalError
@@ -37,15 +38,10 @@ class ApiError(LocalError):
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of "HOST:PORT", an IPv6 host in brackets. Raises LocalError("bad_address")."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if bracketed:
-        host = host[1:-1]
-    digits = port.isascii() and port.isdigit() and len(port) <= 5
-    plain = host.isascii() and host.isprintable() and not any(sign in host for sign in " /@[]")
-    if not colon or not host or not plain or (":" in host) != bracketed or not digits or int(port) > 65_535:
+    found = split_address(text)
+    if found is None:
         raise LocalError("bad_address", f"HOST:PORT is expected, for example 127.0.0.1:8080, not {text[:80]!r}")
-    return host, int(port)
+    return found
 
 
 def format_address(host: str, port: int) -> str:

@@ -98,6 +98,8 @@ def run(args: Namespace) -> Answer:
 
     listen = None if args.listen is None else parse_address(args.listen)
     if args.announce is not None:
+        if listen is None:
+            raise LocalError("usage", "--announce goes with --listen: nobody reaches a node that does not listen")
         parse_address(args.announce)
     places = service.Places(listen, args.announce, parse_address(args.api or API_USUAL))
     code = service.run(args.data, places, args.restored, args.board)

@@ -75,9 +75,13 @@ class Caller:
         self._socket = socket.create_connection(parse_address(address), CONNECT_S)
         self._session = Session(network, key, True, os.urandom)
         self._frames: list[bytes] = []
-        self._socket.sendall(self._session.start())
-        while not self._session.is_ready:
-            self._read()
+        try:
+            self._socket.sendall(self._session.start())
+            while not self._session.is_ready:
+                self._read()
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self) -> None:
         left_s = self._deadline_s - time.monotonic()

@@ -225,10 +225,7 @@ class Service:
             "peers": len(self.node.peers.connected),
             "peer_frames_waiting_bytes": self.inbox.size_bytes,
             "peer_frames_refused_total": sum(self.node.hall.refused.values()),
-            **{
-                f"peer_{name}_total": counters.get(name, 0)
-                for name in ("connections", "handshakes", "refused", "dropped")
-            },
+            **{f"peer_{name}_total": counters.get(name, 0) for name in _WIRE_COUNTERS},
         }
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -344,8 +341,6 @@ class Service:
             wire.send(peer, content)
         for peer, work in effects.work:
             wire.charge(peer, work)
-        for peer, reason in effects.drops:
-            wire.drop(peer, reason)
         wanted = self.node.addresses.wanted()
         if wanted != self._wanted:
             self._wanted = wanted

@@ -127,7 +127,7 @@ class Dialler:
         try:
             async with asyncio.timeout(self._dial_s):
                 await loop.create_connection(lambda: self._link(address), target.host, target.port)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             return False
         return True
 

@@ -124,10 +124,6 @@ class Body:
         """True if an operation of the largest size (404 bytes), or a join by invite, would be BODY_FULL."""
         return self._is_last_segment and not self._fits(OPERATION_BYTES_MAX, 1)
 
-    def has_room_for(self, operation: Operation, content: bytes) -> bool:
-        """True if there is room for an operation (`content` being its CBOR) in this body, open or closed."""
-        return not self._is_last_segment or self._fits(len(content), type(operation) is InvitedJoin)
-
     @property
     def _is_last_segment(self) -> bool:
         return len(self.segments) + bool(self._contents) >= BODY_SEGMENTS_MAX

@@ -7,6 +7,7 @@ dials: the edge does.
 from __future__ import annotations
 
 from leither_lite import codec
+from leither_lite.address import split_address
 from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
@@ -58,6 +59,7 @@ class Addresses:
         self._peers = peers
         self._clock = clock
         self._record: Willingness | None = None
+        self._is_counted = False
         self._asked = b""
         self._written_ms: dict[bytes, int] = {}
         try:
@@ -83,7 +85,10 @@ class Addresses:
         return [self._key.public, *self._peers.connected, *self._peers.addresses, *willing, *roster]
 
     def wanted(self) -> list[str]:
-        """Where to dial: the roster first, then those given at the start, then others; own address left out."""
+        """Where to dial: the roster first, then those given at the start, then others; own address left out.
+
+        Others have written them, and some stand in the ledger: what is no address is left out, too.
+        """
         own = self._key.public
         known = {key: each.address for key, each in self._peers.addresses.items() if each.address and key != own}
         for each in self._books.group.state.willing:
@@ -93,7 +98,7 @@ class Addresses:
         found += self._bootstrap
         found += [known[key] for key in sorted(known, key=lambda each: account_id(own + each))]
         own_address = self.own or ""
-        return [each for each in dict.fromkeys(found) if each != own_address][:WANTED_MAX]
+        return [each for each in dict.fromkeys(found) if each != own_address and split_address(each)][:WANTED_MAX]
 
     def tell(self, effects: Effects, peer: bytes, now_ms: int) -> None:
         """Tell a member all addresses that are known here, the own one last."""
@@ -101,8 +106,15 @@ class Addresses:
             effects.sends.append((peer, _frame(each)))
         if self.own is not None and len(self.own.encode()) <= ADDRESS_BYTES_MAX:
             if self._record is None:
-                self._record = self._signed(now_ms)
+                self._record, self._is_counted = self._signed(now_ms), self._clock.counts
             effects.sends.append((peer, _frame(self._record)))
+
+    def correct(self, effects: Effects, now_ms: int) -> None:
+        """Tell the own address again, if it was told under a number from before this node had a count: others know a
+        higher one from its last run."""
+        if self._record is not None and not self._is_counted and self._clock.counts:
+            self._record, self._is_counted = self._signed(now_ms), True
+            self._peers.tell(effects, _frame(self._record))
 
     def _signed(self, now_ms: int) -> Willingness:
         tick = self._clock.tick(now_ms)
@@ -117,6 +129,8 @@ class Addresses:
             return
         if address.key == self._key.public or not self._peers.is_member(address.key):
             return
+        if address.address and split_address(address.address) is None:
+            raise RemoteError("bad_address", "neither HOST:PORT nor empty")
         effects.work.append((source, 1))
         if address.check_signatures(self._network) is not Status.OK:
             raise RemoteError("bad_signature", "of an address")

@@ -50,7 +50,7 @@ class Books:
         self._accepted: list[bytes] = []
         self._risen: list[Waiting] = []
         self._next_queued = 1
-        self._under_way: tuple[Body, Header] | None = None
+        self._under_way: list[tuple[Body, Header]] = []
         self.group = group
         self.term = next_term(group)
         self.pool = Pool(board.pool_bytes)
@@ -93,17 +93,17 @@ class Books:
 
     def performed(self) -> None:
         """What the last turn has sealed lies in the store now."""
-        self._under_way = None
+        self._under_way = []
         self._wallet.performed()
 
     @property
     def header(self) -> Header:
         """The newest header that surely is on disk: not one whose commit is under way."""
-        return self.group.header if self._under_way is None else self._under_way[1]
+        return self._under_way[0][1] if self._under_way else self.group.header
 
     def entry(self, account: bytes) -> Entry | None:
         """An account's entry as of `header`."""
-        for body in (self._under_way[0] if self._under_way is not None else None, self.proposed, self.body):
+        for body in (*(body for body, _ in self._under_way), self.proposed, self.body):
             if body is not None and account in body.before:
                 return body.before[account]
         return self.group.entries.get(account)
@@ -135,10 +135,15 @@ class Books:
         waiting.is_taken = True
         waiting.number = number = self._wallet.number_of(operation)
         waiting.asked, waiting.request = asked, request
-        self._next_queued += 1
+        digest = content_digest(content)
+        refused = self.pool.get(digest)
+        if refused is not None and refused.sequence:
+            waiting.sequence = refused.sequence  # it has its row
+        else:
+            self._next_queued += 1
         self._unsaved[waiting.sequence] = waiting
         self._accepted.append(content)
-        self.pool.add(content_digest(content), waiting)
+        self.pool.add(digest, waiting)
         if not number or not isinstance(operation, Payment | Distribution):
             return {"state": "pending"}
         transfer = self._wallet.await_seal(number, self.group.network, operation, asked, request)
@@ -311,7 +316,7 @@ class Books:
         group = self.group
         before = group.header
         sealed = body.seal(signatures)
-        self._under_way = (body, before)
+        self._under_way.append((body, before))
         self.proposed = None
         pulse = group.header.pulse
         writes = effects.writes

@@ -39,13 +39,10 @@ STATE_MS_MAX: Final = 120_000
 REST_MS: Final = 10_000
 """For how long who has not answered is asked last."""
 CHUNK_BYTES: Final = 48 * 1024
+PARTS_MAX: Final = -(-STATE_BYTES_MAX // CHUNK_BYTES)
 STATE_WORK: Final = 20
 """What it takes to make a state anew, in signature checks."""
 INLINE_BYTES_MAX: Final = 40 * 1024
-GIVEN_BYTES_MAX: Final = 1024 * 1024
-"""What is given in one turn, to all who ask: twice the largest body."""
-GIVEN_BYTES_A_CHECK: Final = 16 * 1024
-"""So many bytes cost who asks as much as one signature check."""
 
 
 class Catchup:
@@ -64,7 +61,6 @@ class Catchup:
         self._arriving: SealedPulse | None = None
         self._segments: dict[bytes, bytes] = {}
         self._blob: tuple[bytes, bytes] = (b"", b"")
-        self._given_bytes = 0
         self.jumped = False
         self.refusal = ""
 
@@ -203,7 +199,7 @@ class Catchup:
             effects.sends.append((source, encode([frames.NOT_HERE, pulse])))
             return
         size = len(content) + sum(map(len, segments))
-        if not self._may_give(effects, size, source):
+        if not self._peers.may_give(effects, size, source):
             return
         if size <= INLINE_BYTES_MAX:
             effects.sends.append((source, encode([frames.PULSE, content, list(segments)])))
@@ -216,7 +212,7 @@ class Catchup:
     def give_state(self, effects: Effects, values: list[Value], source: bytes) -> None:
         """[12, digest or empty, part]: answer with a part of the newest state. Raises RemoteError("bad_want")."""
         _, digest, part = codec.fields(values, 3, "bad_want")
-        number = codec.uint(part, STATE_BYTES_MAX // CHUNK_BYTES, "bad_want")
+        number = codec.uint(part, PARTS_MAX, "bad_want")
         if not digest or digest != self._blob[0]:
             number = 0
             newest = ledger.last_sealed(self._reader)
@@ -228,18 +224,8 @@ class Catchup:
         if number >= parts:
             raise RemoteError("bad_want", "there is no such part")
         chunk = blob[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        if self._may_give(effects, len(chunk), source):
+        if self._peers.may_give(effects, len(chunk), source):
             effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
-
-    def _may_give(self, effects: Effects, size: int, source: bytes) -> bool:
-        """True while a turn gives no more than this much to all who ask; who asks pays for it with its budget."""
-        effects.work.append((source, 1 + size // GIVEN_BYTES_A_CHECK))
-        self._given_bytes += size
-        return self._given_bytes <= GIVEN_BYTES_MAX
-
-    def begin_turn(self) -> None:
-        """A new turn may give again."""
-        self._given_bytes = 0
 
     def take_state(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
         """[13, digest, part, parts, chunk]: ask for the next part, or jump. Raises RemoteError."""
@@ -247,7 +233,7 @@ class Catchup:
             return
         _, digest, part, parts, chunk = codec.fields(values, 5, "bad_state_part")
         digest = codec.octets(digest, 32, "bad_state_part")
-        parts = codec.uint(parts, STATE_BYTES_MAX // CHUNK_BYTES, "bad_state_part")
+        parts = codec.uint(parts, PARTS_MAX, "bad_state_part")
         part = codec.uint(part, UINT_MAX, "bad_state_part")
         if digest != self._state_digest:
             self._parts, self._state_digest = [], digest

@@ -157,10 +157,11 @@ class Committee:
 
     def give_segments(self, effects: Effects, digests: list[bytes], source: bytes) -> None:
         """Answer who asks for segments of a proposal: at once, or when one that is awaited here has come."""
-        for digest in digests:
+        for digest in dict.fromkeys(digests):
             segment = self._bodies.get(digest)
             if segment is not None:
-                effects.sends.append((source, frames.segment_frame(segment)))
+                if self._peers.may_give(effects, len(segment), source):
+                    effects.sends.append((source, frames.segment_frame(segment)))
             elif self._is_awaited(digest):
                 self._wanting.setdefault(digest, {})[source] = None
 

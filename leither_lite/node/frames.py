@@ -12,7 +12,7 @@ from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Signatures, signatures_value
 from leither_lite.identity import account_id
-from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, UINT_MAX
+from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, TICK_TOLD_MAX, UINT_MAX
 from leither_lite.node.events import FRAME_OPERATION
 from leither_lite.pulse.votes import Proposal, SealVote, Vote
 
@@ -65,7 +65,7 @@ class Status(NamedTuple):
         return cls(
             codec.uint(pulse, UINT_MAX, "bad_status"),
             codec.octets(digest, DIGEST_BYTES, "bad_status"),
-            codec.uint(tick, UINT_MAX, "bad_status"),
+            codec.uint(tick, TICK_TOLD_MAX, "bad_status"),
             codec.uint(counts, 1, "bad_status"),
         )
 

@@ -12,7 +12,7 @@ from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
 from leither_lite.identity import Key, signed_digest, verify
-from leither_lite.limits import KEY_BYTES, SIGNATURE_BYTES, UINT_MAX
+from leither_lite.limits import KEY_BYTES, SIGNATURE_BYTES, TICK_TOLD_MAX, UINT_MAX
 from leither_lite.node.frames import TICK
 
 CHIEF_TICKS: Final = 5
@@ -71,7 +71,8 @@ class Heartbeat:
         key = codec.octets(key, KEY_BYTES, "bad_tick")
         signature = codec.octets(signature, SIGNATURE_BYTES, "bad_tick")
         told = codec.fields(codec.decode(content), 3, "bad_tick")
-        of_term, tick, counts = (codec.uint(each, UINT_MAX, "bad_tick") for each in told)
+        of_term, counts = (codec.uint(each, UINT_MAX, "bad_tick") for each in (told[0], told[2]))
+        tick = codec.uint(told[1], TICK_TOLD_MAX, "bad_tick")
         if of_term != term or len(roster) < 2 or key == self._key.public:
             return None
         if key not in roster:

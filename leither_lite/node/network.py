@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from leither_lite import codec
-from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
@@ -61,7 +60,6 @@ class Network:
     def __init__(
         self,
         reader: Reader,
-        board: Board,
         charter: SignedCharter,
         key: Key,
         books: Books,
@@ -75,7 +73,6 @@ class Network:
         now_ms: int,
     ) -> None:
         self._reader = reader
-        self._board = board
         self._charter = charter
         self._network = charter.charter.network
         self._key = key
@@ -298,7 +295,9 @@ class Network:
 
     def _give_charter(self, effects: Effects, source: bytes) -> None:
         genesis = self._reader.get(keys.GENESIS) or self._reader.get(keys.sealed(0)) or b""
-        effects.sends.append((source, encode([frames.CHARTER, self._charter.encode(), genesis])))
+        content = encode([frames.CHARTER, self._charter.encode(), genesis])
+        if self.peers.may_give(effects, len(content), source):
+            effects.sends.append((source, content))
 
     def _take_application(
         self, effects: Effects, values: list[Value], content: bytes, source: bytes, now_ms: int
@@ -363,6 +362,7 @@ class Network:
         for frame in told:
             if frame is not None:
                 self.peers.tell(effects, frame)
+        self.addresses.correct(effects, now_ms)
         registration = self.addresses.register(now_ms)
         if registration is not None:
             self.tell_operation(effects, registration, now_ms)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from leither_lite.board import Board
 from leither_lite.effects import Effects
 from leither_lite.identity import account_id
 from leither_lite.ledger.committee import Willingness
@@ -23,6 +22,10 @@ HEARD_MAX: Final = 8_192
 HEARD_MS: Final = 20_000
 NEAR_PULSES_MAX: Final = 3
 """A peer that is no further behind has the newest state."""
+GIVEN_BYTES_MAX: Final = 1024 * 1024
+"""What is given in one turn, to all who ask: twice the largest body."""
+GIVEN_BYTES_A_CHECK: Final = 16 * 1024
+"""So many bytes cost who asks as much as one signature check."""
 MISBEHAVIOUR_WORK: Final = 50
 """What a frame that no honest node sends costs its sender, in signature checks."""
 
@@ -60,14 +63,14 @@ class Peer:
 class Peers:
     """The connected peers by key, and the signed addresses of members."""
 
-    def __init__(self, board: Board, is_member: Callable[[bytes], bool]) -> None:
-        self._board = board
+    def __init__(self, is_member: Callable[[bytes], bool]) -> None:
         self._is_member = is_member
         self.connected: dict[bytes, Peer] = {}
         self.addresses: dict[bytes, Willingness] = {}
         self._heard: dict[bytes, None] = {}
         self._heard_before: dict[bytes, None] = {}
         self._turned_ms = 0
+        self._given_bytes = 0
 
     def join(self, key: bytes, dialled: bool, now_ms: int) -> Peer:
         """A peer is there."""
@@ -112,6 +115,16 @@ class Peers:
         """Count something against a peer."""
         if key in self.connected:
             effects.work.append((key, work))
+
+    def may_give(self, effects: Effects, size: int, source: bytes) -> bool:
+        """True while a turn gives no more than this much to all who ask; who asks pays for it with its budget."""
+        effects.work.append((source, 1 + size // GIVEN_BYTES_A_CHECK))
+        self._given_bytes += size
+        return self._given_bytes <= GIVEN_BYTES_MAX
+
+    def begin_turn(self) -> None:
+        """A new turn may give again."""
+        self._given_bytes = 0
 
     def learn(self, address: Willingness) -> bool:
         """Take a member's signed address; True if it is newer than what was known."""

@@ -99,7 +99,8 @@ class Pool:
         return fits and self._bytes.get(peer, 0) + size <= share
 
     def add(self, digest: bytes, waiting: Waiting) -> None:
-        """Keep an operation."""
+        """Keep an operation, in the place of one with this digest that has waited so far."""
+        self.remove(digest)
         self._waiting[digest] = waiting
         self._bytes[waiting.peer] = self._bytes.get(waiting.peer, 0) + waiting.size
 

@@ -78,7 +78,7 @@ class Node:
         self.desk.awaits_checkpoint = self.comeback.silent
         key = self.wallet.node_key
         self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone, tick_ms)
-        self.peers = Peers(board, self._is_member)
+        self.peers = Peers(self._is_member)
         self.holders = Holders(self.network, key, charter.parameter("held"), self.pulse_ms, self.group, now_ms)
         self.committee = Committee(
             reader,
@@ -96,7 +96,6 @@ class Node:
         self.addresses = Addresses(reader, board, self.network, key, self.books, self.peers, self.clock, address)
         self.hall = Network(
             reader,
-            board,
             self.charter,
             key,
             self.books,
@@ -172,7 +171,7 @@ class Node:
         """
         effects = Effects()
         self.performed()
-        self.catchup.begin_turn()
+        self.peers.begin_turn()
         self._now_ms = now_ms
         tick = self.desk.tick = self.tick(now_ms)
         effects.writes += self._first_writes
@@ -187,8 +186,9 @@ class Node:
                 self.hall.left(effects, event, now_ms)
             else:
                 self._answer(effects, event, now_ms)
-            if effects.renew:
+            if effects.renew:  # what comes after it, is final
                 effects.writes += self.books.save()
+                effects.notes[:0] = self._unfinal
                 return effects
         self._pass_time(effects, tick, now_ms)
         effects.writes += self.books.save()
@@ -301,9 +301,11 @@ def read_start(reader: Reader) -> None:
     """Read all that a node reads when it starts. Raises Halt("store_corrupt")."""
     charter = _charter(reader).charter
     ledger.load(reader, charter.network, charter.supply)
-    for span in (keys.QUEUED, keys.APPLICATIONS, keys.VOTES, keys.BODY, keys.ADDRESSES):
+    for span in (keys.QUEUED, keys.APPLICATIONS, keys.VOTES, keys.BODY, keys.ADDRESSES, keys.EVIDENCE):
         for _ in reader.scan(*span):
             pass
+    for key in (keys.CHECKPOINT, keys.BOOTSTRAP, keys.APPLYING, keys.PLACE, keys.WALLET):
+        reader.get(key)
 
 
 def _charter(reader: Reader) -> SignedCharter:

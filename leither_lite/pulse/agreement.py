@@ -185,6 +185,11 @@ class Agreement:
         self._verdicts[digest] = (valid, timely)
         self._advance(now_ms)
 
+    def forget(self, digest: bytes) -> None:
+        """The proposal is not here any more: nothing is voted for or decided that cannot be shown again."""
+        self._verdicts.pop(digest, None)
+        self._asked.pop(digest, None)
+
     def timeout(self, now_ms: int) -> None:
         """Time has passed: L57 to L67."""
         for step, (due_ms, round_) in sorted(self._timers.items()):

@@ -71,7 +71,7 @@ class Engine:
         self._key = key
         self._timing = timing
         self.outputs: deque[Output] = deque()
-        self.checks = 0  # signatures checked since the owner last looked
+        self.checks = 0  # signatures checked
         self.place = Place(0, 0, b"", 0, b"")
         self.roster: tuple[bytes, ...] = ()
         self.is_member = False
@@ -135,9 +135,10 @@ class Engine:
             lock = (kept.lock_round, kept.locked.digest)
         self._own_seal = kept.seal
         agreement.resume(kept.round, kept.step, lock, now_ms)
-        for vote in kept.polka + kept.votes:
-            if agreement.vote(vote.round, vote.step, vote.key) is None:
-                agreement.take_vote(vote, now_ms)
+        for votes, proven in ((kept.polka, True), (kept.votes, False)):
+            for vote in votes:
+                if agreement.vote(vote.round, vote.step, vote.key) is None:
+                    agreement.take_vote(vote, now_ms, proven=proven)
         if kept.seal is not None:
             self._seals[kept.seal.key] = kept.seal
             try:
@@ -174,7 +175,8 @@ class Engine:
         return NEW if near else ELSEWHERE
 
     def take_proposal(self, proposal: Proposal, now_ms: int) -> str:
-        """NEW, KNOWN or ELSEWHERE. Raises RemoteError: not_proposer, bad_proposal, bad_signature, no_quorum."""
+        """NEW, KNOWN or ELSEWHERE. Raises RemoteError: not_proposer, bad_proposal, bad_signature, or as
+        `_adopt`."""
         if proposal.place != self.place or not self.agreement.is_near(proposal.round):
             return ELSEWHERE
         if proposal.key != self.agreement.proposer(proposal.round):
@@ -195,7 +197,7 @@ class Engine:
         return NEW
 
     def take_seal(self, seal: SealVote, now_ms: int) -> str:
-        """NEW, KNOWN or ELSEWHERE. Raises RemoteError: not_on_roster, bad_signature, no_quorum."""
+        """NEW, KNOWN or ELSEWHERE. Raises RemoteError: not_on_roster, bad_signature, no_quorum, doubled_signer."""
         if seal.place != self.place:
             return ELSEWHERE
         if seal.key not in self.roster:
@@ -209,15 +211,15 @@ class Engine:
             if seal.key != self._key.public:
                 self._liars[seal.key] = None
             return self._accuse(Evidence.of_seals(before, seal))
-        self._seals[seal.key] = seal
         self._adopt(seal.round, PRECOMMIT, seal.digest, seal.precommits, now_ms)
+        self._seals[seal.key] = seal
         self._count_seals()
         self._drain(now_ms)
         return NEW
 
     def judged(self, digest: bytes, valid: bool, timely: bool, now_ms: int) -> None:
-        """The node's verdict on a proposal."""
-        if self.sealed is None:
+        """The node's verdict on a proposal, if that is still here."""
+        if self.sealed is None and self._proposals.get(digest) is not None:
             self.agreement.judged(digest, valid, timely, now_ms)
             self._drain(now_ms)
 
@@ -285,10 +287,13 @@ class Engine:
     def _adopt(self, round_: int, step: int, digest: bytes, signatures: Signatures, now_ms: int) -> None:
         """Take the votes of a quorum that came as proof.
 
-        Raises RemoteError: no_quorum, not_on_roster, bad_signature.
+        Raises RemoteError: no_quorum, doubled_signer, not_on_roster, bad_signature.
         """
-        if len({key for key, _ in signatures}) < QUORUM[len(self.roster)]:
-            raise RemoteError("no_quorum", f"{len(signatures)} of {len(self.roster)}")
+        signers = {key for key, _ in signatures}
+        if len(signers) < QUORUM[len(self.roster)]:
+            raise RemoteError("no_quorum", f"{len(signers)} of {len(self.roster)}")
+        if len(signers) < len(signatures):
+            raise RemoteError("doubled_signer", "of the votes of a quorum")
         votes: list[Vote] = []
         message = signed_digest("vote", self._network, encode([*self.place, round_, step, digest]))
         for key, signature in signatures:
@@ -373,9 +378,7 @@ class Engine:
 
     def _lock(self, lock: Lock) -> None:
         """Whoever precommits must be able to bring the proposal back, whatever happens to all the others."""
-        proposal = self._proposals.get(lock.digest)
-        if proposal is None:
-            return
+        proposal = self._proposals.judged(lock.digest)
         quorum = self.agreement.quorum_of(lock.round, PREVOTE, lock.digest)
         votes = [Vote(self.place, lock.round, PREVOTE, lock.digest, key, signature) for key, signature in quorum]
         self._write(log.LOCK, lock.round, log.lock_value(proposal, votes))
@@ -386,9 +389,7 @@ class Engine:
         """Seal what a quorum has precommitted, once for this predecessor."""
         if not self.is_member or self._own_seal is not None:
             return
-        proposal = self._proposals.get(decided.digest)
-        if proposal is None:
-            return
+        proposal = self._proposals.judged(decided.digest)
         precommits = self.agreement.quorum_of(decided.round, PRECOMMIT, decided.digest)
         seal = SealVote.make(self._key, proposal.header, decided.round, precommits)
         self._write(log.SEAL, 0, seal.value())

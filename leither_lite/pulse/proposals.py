@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from leither_lite.errors import Halt
 from leither_lite.pulse.agreement import Agreement
 from leither_lite.pulse.votes import Proposal
 
@@ -25,6 +26,13 @@ class Proposals:
     def get(self, digest: bytes) -> Proposal | None:
         """By its header's digest."""
         return self._by_digest.get(digest)
+
+    def judged(self, digest: bytes) -> Proposal:
+        """One that the rules have a verdict on: it is here. Raises Halt("no_proposal")."""
+        proposal = self._by_digest.get(digest)
+        if proposal is None:
+            raise Halt("no_proposal", "what was judged valid is not here any more")
+        return proposal
 
     def of_round(self, round_: int) -> Proposal | None:
         """The one of a round's proposer."""
@@ -46,7 +54,9 @@ class Proposals:
             needed.add(agreement.decided[1])
         while len(self._by_digest) > PROPOSALS_MAX:
             spare = [kept for digest, kept in self._by_digest.items() if digest not in needed]
-            del self._by_digest[max(spare, key=self._distance).digest]
+            dropped = max(spare, key=self._distance).digest
+            del self._by_digest[dropped]
+            agreement.forget(dropped)
 
     def take(self, proposal: Proposal) -> None:
         """Keep a proposal as that of its round."""

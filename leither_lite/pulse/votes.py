@@ -334,6 +334,8 @@ class Evidence(NamedTuple):
                 told = [(proposal.key, proposal.place, proposal.round) for proposal in proposals]
                 differs = proposals[0].content() != proposals[1].content()
                 return signed and differs and told[0] == told[1] and proposals[0].key == self.key
+            if self.kind != "seal":
+                return False
             seals = [SealVote.take(codec.decode(each)) for each in (self.first, self.second)]
             signed = all(seal.is_signed() for seal in seals)
             places = [(seal.key, seal.place) for seal in seals]

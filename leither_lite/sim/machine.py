@@ -234,8 +234,6 @@ class Machine:
             hub.send(self.index, peer, content)
         for reply in effects.replies:
             self._watcher.told(self, reply)
-        for peer, _ in effects.drops:
-            hub.drop(self.index, peer)
         if effects.renew:
             self._make(node.tick(self.now_ms) if node.clock.counts else None)
             self._inbox.extendleft(reversed(hub.peers_of(self.index)))

@@ -152,13 +152,6 @@ class Hub:
             link.joined[end] = False
             self._break(link, {link.other(end): self._faults.between(bounds)})
 
-    def drop(self, end: int, peer: bytes) -> None:
-        """A machine cuts a peer off."""
-        other = self._numbers[peer]
-        link = self.links.get((min(end, other), max(end, other)))
-        if link is not None:
-            self._break(link, {end: 0, other: self._faults.between(RESET_MS)})
-
     # -- partitions ------------------------------------------------------------------------------------------------
 
     def _partition(self) -> None:

@@ -105,7 +105,7 @@ def test_one_request(
     assert [asked[:3] for asked in node.asked] == 2 * [(method, path, body)]
 
 
-@pytest.mark.parametrize("argv", [["roster", "--force"], ["approve", "--refuse"]])
+@pytest.mark.parametrize("argv", [["roster", "--force"], ["approve", "--refuse"], ["run", "--announce", "a:1"]])
 def test_options_that_need_somebody(run: Run, node: StandIn, argv: list[str]) -> None:
     """Without whom they are for, nothing is asked."""
     code, value = run.json(*argv)

@@ -96,7 +96,9 @@ class Client:
         """The JSON of a GET that must succeed; asked again once, since a node ends connections that are idle."""
         try:
             answer = self.ask("GET", path)
-        except Unanswered:
+        except Unanswered as error:
+            if not isinstance(error.__cause__, ConnectionError | http.client.RemoteDisconnected):
+                raise
             answer = self.ask("GET", path)
         assert answer.status == 200, answer
         return answer.value

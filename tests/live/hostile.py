@@ -325,7 +325,8 @@ def made_up(network: bytes, kind: int, key: Key, number: int, draw: random.Rando
         made = Application.make(network, Key.from_seed(noise(32)), "let me in")
         return encode([kind, made.content, made.signature])
     if kind in (frames.ADDRESS, frames.OPERATION):
-        own = Willingness.make(network, key, f"{HOST}:{1 + number % 60_000}", number % 2, number)
+        places = (f"{HOST}:{1 + number % 60_000}", "", "nowhere", ":1", "::1:80", f"{HOST}:70000")
+        own = Willingness.make(network, key, places[number % len(places)], number // 2 % 2, number)
         if kind == frames.OPERATION:
             return frames.operation_frame(own.encode())
         return encode([kind, own.content, own.signature])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from leither_lite.codec import encode
 from leither_lite.identity import Key
 from leither_lite.ledger.committee import Willingness
@@ -58,3 +60,28 @@ def test_who_moves_all_the_time_wears_out_nobody_s_card() -> None:
     net.run(WRITE_MS_MIN)
     effects = net.hear(0, 1, address_frame(net, net.keys[1], "here:99", 10**7))
     assert [key[:1] for key, _ in effects.writes] == [b"a"]
+
+
+@pytest.mark.parametrize("text", ["nowhere", ":1", "::1:80", "there:70000", "a b:1"])
+def test_what_is_no_address_is_refused_and_where_it_was_sealed_dialled_by_nobody(text: str) -> None:
+    net = Net(2, 1).settled()
+    net.hear(0, 1, address_frame(net, net.keys[1], text, 10**6))
+    assert net.nodes[0].hall.refused["bad_address"] == 1
+    operation = Willingness.make(net.network, net.keys[1], text, 1, 10**6)
+    net.hear(0, 1, frames.operation_frame(operation.encode()))
+    net.run(3_000)
+    assert [each.address for each in net.nodes[0].group.state.willing] == [text]
+    assert text not in net.nodes[0].addresses.wanted()
+
+
+def test_an_address_under_an_old_number_is_told_again_once_there_is_a_count() -> None:
+    """After a start time goes on from the last header: others may know a higher number from the last run."""
+    net = Net(3, 3).settled()
+    net.run(60_000)
+    heard = net.nodes[0].peers.addresses[net.keys[1].public].number
+    net.hear(0, 1, address_frame(net, net.keys[1], "before:1", heard + 40))
+    net.start(1)
+    assert not net.nodes[1].clock.counts
+    net.run(5_000)
+    assert net.nodes[1].clock.counts
+    assert net.nodes[0].peers.addresses[net.keys[1].public].address == "node1:1"

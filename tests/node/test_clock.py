@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from leither_lite.limits import TICK_TOLD_MAX, UINT_MAX
 from leither_lite.node.clock import TICKS_APART_MAX, Clock
+from leither_lite.node.frames import Status
 from tests.ledger.founding import founded_group, key_of
 from tests.node.net import Net
 
@@ -151,3 +153,15 @@ def test_a_restarted_member_counts_with_its_committee() -> None:
     name = net.pay(1, 0)
     net.run(4_000)
     assert net.state(1, name) == "credited"
+
+
+def test_no_tick_that_is_told_leads_out_of_an_unsigned_integer() -> None:
+    """A roster of 3 believes each of its members; a node must not end for it."""
+    net = Net(3, 3).settled()
+    net.start(1)
+    for tick, refused in ((2**64 - 1, 1), (TICK_TOLD_MAX, 1)):
+        status = Status(0, bytes(32), tick, 1).encode()
+        net.hear(1, 2, status)
+        assert net.nodes[1].hall.refused.get("bad_status", 0) == refused
+    net.run(60_000)
+    assert net.nodes[1].clock.tick(net.now_ms) <= UINT_MAX

@@ -9,12 +9,15 @@ import pytest
 
 from leither_lite import codec
 from leither_lite.codec import encode
-from leither_lite.header import header_digest
+from leither_lite.header import header_digest, segment_digest
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Payment
 from leither_lite.ledger.signed import Status
+from leither_lite.limits import SEGMENT_BYTES_MAX
 from leither_lite.node import events as ev, frames
 from leither_lite.node.books import LEFT_OUT_PULSES_MAX
+from leither_lite.node.frames import kind_of
+from leither_lite.node.peers import GIVEN_BYTES_MAX
 from leither_lite.node.view import View
 from leither_lite.pulse.agreement import ROUNDS_AHEAD_MAX
 from leither_lite.pulse.votes import NIL, PRECOMMIT, PREVOTE, Place, Proposal, SealVote, Vote
@@ -308,3 +311,16 @@ def test_nothing_is_proposed_where_nothing_waits() -> None:
     net.run(60 * PULSE_MS)
     assert net.pulses == before
     assert {codec.items(codec.decode(content), 9, "")[0] for content in said} <= {frames.STATUS, frames.TICK}
+
+
+def test_segments_are_given_once_for_a_frame_and_so_many_in_a_turn() -> None:
+    """Who asks for much with little pays for it, and gets no more than a turn has to give."""
+    net = Net(4, 4).settled()
+    segment = bytes(SEGMENT_BYTES_MAX)
+    net.nodes[0].committee._bodies.keep(segment)
+    want = encode([frames.WANT_SEGMENTS, [segment_digest(segment)] * 32])
+    source = net.keys[1].public
+    effects = net.nodes[0].turn([ev.FrameReceived(source, want)] * 200, net.now_ms)
+    given = [content for _, content in effects.sends if kind_of(content) == frames.SEGMENT]
+    assert len(given) == GIVEN_BYTES_MAX // SEGMENT_BYTES_MAX
+    assert sum(work for key, work in effects.work if key == source) >= 200

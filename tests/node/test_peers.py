@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from leither_lite.board import Board
 from leither_lite.effects import Effects
 from leither_lite.limits import GROUP_MEMBERS_MAX
 from leither_lite.node.peers import HEARD_MAX, HEARD_MS, MISBEHAVIOUR_WORK, Peers
@@ -13,7 +12,7 @@ MEMBERS = [key_of(number).public for number in range(5)]
 
 def peers() -> Peers:
     """Four members, two of them connected, and a stranger."""
-    room = Peers(Board(), lambda key: key in MEMBERS)
+    room = Peers(lambda key: key in MEMBERS)
     for key in (MEMBERS[0], MEMBERS[1], key_of(50).public):
         room.join(key, True, 0)
     return room
@@ -66,7 +65,7 @@ def test_addresses_the_newest_of_each_and_a_bound() -> None:
         room.learn(willingness(key_of(number), 1))
     assert len(room.addresses) == GROUP_MEMBERS_MAX
     assert MEMBERS[0] in room.addresses, "strangers go first"
-    full = Peers(Board(), lambda key: True)
+    full = Peers(lambda key: True)
     for number in range(1_000, 1_000 + GROUP_MEMBERS_MAX + 5):
         full.learn(willingness(key_of(number), 1))
     assert len(full.addresses) == GROUP_MEMBERS_MAX

@@ -115,3 +115,12 @@ def test_a_change_that_was_made_before_does_not_wait_for_another_turn() -> None:
     early = Appointment.make(net.network, net.keys[0], keys, number + 2)
     net.hear(0, 1, frames.operation_frame(early.encode()))
     assert len(net.nodes[0].books.pool) == 1, "the one before it may be on its way"
+
+
+def test_one_that_comes_again_takes_the_place_of_the_one_before() -> None:
+    pool = Pool(40 * (76 + OVERHEAD_BYTES))
+    pool.add(b"a", waiting(b"peer"))
+    pool.add(b"a", waiting(b""))
+    assert pool._bytes == {b"": 76 + OVERHEAD_BYTES}
+    pool.remove(b"a")
+    assert (pool.size_bytes, pool._bytes) == (0, {})

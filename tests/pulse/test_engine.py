@@ -8,7 +8,7 @@ import pytest
 
 from leither_lite.errors import Halt
 from leither_lite.pulse import log
-from leither_lite.pulse.agreement import NeedVerdict
+from leither_lite.pulse.agreement import ROUNDS_KEPT_MAX, NeedVerdict
 from leither_lite.pulse.engine import (
     ELSEWHERE,
     NEW,
@@ -17,6 +17,7 @@ from leither_lite.pulse.engine import (
     Sealed,
     Send,
 )
+from leither_lite.pulse.proposals import PROPOSALS_MAX
 from leither_lite.pulse.votes import NIL, PRECOMMIT, PREVOTE, Proposal, SealVote
 from tests.pulse.desk import Desk, word
 from tests.pulse.members import (
@@ -33,6 +34,7 @@ from tests.pulse.members import (
     proposal,
     roster,
     seal,
+    signatures,
 )
 
 # What member 1 of 4 hears in a round that ends in nothing before another ends in a seal.
@@ -224,6 +226,38 @@ def test_newest_words_are_repeated_ever_less_often() -> None:
     assert gaps[-1] == REPEAT_MS_MAX
     desk.take(precommit(0, 0, 1), precommit(2, 0, 1))
     assert desk.engine.deadline_ms == desk.now_ms + 1_000, "a new word begins anew"
+
+
+def test_nobody_precommits_what_was_let_go_of() -> None:
+    """Many headers are proposed, the first is forgotten, and then a quorum wants it: it must be shown again."""
+    desk = Desk(1, number=50)
+    desk.take(proposal(0, 0, 1))
+    for round_ in range(1, PROPOSALS_MAX + 6):
+        desk.take(*(precommit(member, round_ - 1, 0) for member in (0, 2, 3)))
+        if round_ % 4 != 1:
+            desk.take(proposal(round_ % 4, round_, 1 + round_))
+    last = desk.engine.agreement.round
+    assert desk.engine.proposal(A) is None
+    desk.take(prevote(0, last, 1), prevote(2, last, 1), prevote(3, last, 1))
+    assert ("vote", last, PRECOMMIT, A) not in desk.own(), "it could not bring it back"
+    desk.take(*(precommit(member, last, 1) for member in (0, 2, 3)))
+    assert desk.engine.agreement.decided is None
+    desk.take(
+        proposal((last + 1) % 4, last + 1, 1, last, signatures([prevote(member, last, 1) for member in (0, 2, 3)]))
+    )
+    assert desk.own()[-1] == ("seal", 0, 0, A)
+
+
+def test_the_quorum_of_an_old_lock_is_there_after_a_restart() -> None:
+    desk = Desk(1)
+    desk.take(proposal(0, 0, 1), prevote(0, 0, 1), prevote(2, 0, 1))
+    far = ROUNDS_KEPT_MAX + 5
+    desk.take(*(prevote(member, far, 0) for member in (0, 2, 3)))
+    desk.late()
+    assert desk.engine.agreement.round == far
+    desk.restart()
+    assert (desk.engine.agreement.locked_round, desk.engine.agreement.round) == (0, far)
+    assert desk.engine.agreement.quorum_of(0, PREVOTE, A)
 
 
 def test_after_a_restart_all_is_repeated_at_once() -> None:

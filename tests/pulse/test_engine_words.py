@@ -55,6 +55,8 @@ from tests.pulse.members import (
         (seal(2, 1, 0, COMMIT)._replace(signature=bytes(64)), "bad_signature"),
         (seal(2, 1, 0, COMMIT[:2]), "no_quorum"),
         (seal(2, 1, 1, COMMIT), "bad_signature"),
+        (seal(2, 1, 0, [*COMMIT, COMMIT[0]]), "doubled_signer"),
+        (proposal(1, 1, 1, 0, signatures([prevote(member, 0, 1) for member in (0, 1, 2, 2)])), "doubled_signer"),
     ],
 )
 def test_refused(message: Message, reason: str) -> None:
@@ -64,8 +66,19 @@ def test_refused(message: Message, reason: str) -> None:
     assert caught.value.reason == reason
     desk.settle()
     assert desk.own() == []
+    assert desk.evidence == []
+    assert desk.engine.newest() == [], "nobody is blamed for passing it on"
     if not isinstance(message, SealVote):
         assert not desk.engine.agreement.is_started
+
+
+def test_a_seal_whose_proof_was_torn_off_on_its_way_does_not_hide_the_whole_one() -> None:
+    desk = Desk(3)
+    whole = seal(2, 1, 0, COMMIT)
+    with pytest.raises(RemoteError, match="no_quorum"):
+        desk.take(whole._replace(precommits=()))
+    assert desk.take(proposal(0, 0, 1), whole) == [NEW, NEW]
+    assert desk.own()[-1] == ("seal", 0, 0, A)
 
 
 def test_new_known_and_elsewhere() -> None:
