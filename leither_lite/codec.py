@@ -148,10 +148,11 @@ def encode_uints(values: list[int]) -> bytes:
 
 def encode_array(items: Sequence[bytes]) -> bytes:
     """The array of items that are CBOR already, at most 65,535 of them."""
-    return _array_head(len(items)) + b"".join(items)
+    return array_head(len(items)) + b"".join(items)
 
 
-def _array_head(count: int) -> bytes:
+def array_head(count: int) -> bytes:
+    """The head of an array of `count` items, at most 65,535."""
     if count < 24:
         return bytes([0x80 | count])
     return bytes([0x98, count]) if count < 1 << 8 else b"\x99" + count.to_bytes(2, "big")

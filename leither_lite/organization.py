@@ -25,9 +25,19 @@ from leither_lite.header import (
     state_digest,
 )
 from leither_lite.identity import Key, account_id, from_hex, signed_digest, verify
-from leither_lite.ledger.group import GENESIS_STATE, SealedPulse, entry_writes, tree_of
+from leither_lite.ledger.group import Rules, entry_writes, tree_of
 from leither_lite.ledger.records import Entry, Record, Role
-from leither_lite.limits import ID_BYTES, KEY_BYTES, NAME_BYTES_MAX, SEGMENT_BYTES_MAX, SIGNATURE_BYTES, SUPPLY_MAX
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.state import GENESIS_STATE
+from leither_lite.limits import (
+    GROUP_MEMBERS_MAX,
+    ID_BYTES,
+    KEY_BYTES,
+    NAME_BYTES_MAX,
+    SEGMENT_BYTES_MAX,
+    SIGNATURE_BYTES,
+    SUPPLY_MAX,
+)
 from leither_lite.store import keys
 from leither_lite.tree import node
 
@@ -40,8 +50,9 @@ PARAMETERS: Final = (
     ("held", 0, 16, 2),
     ("publicity_ticks", 60, 30 * 86_400, 86_400),
     ("roster_max", 1, 7, 4),
-    ("term_ticks", 1_800, 30 * 86_400, 1_800),
+    ("term_ticks", 10, 30 * 86_400, 1_800),
     ("unbonding_ticks", 86_400, 365 * 86_400, 30 * 86_400),
+    ("group_max", 4, GROUP_MEMBERS_MAX, GROUP_MEMBERS_MAX),
 )
 
 
@@ -66,6 +77,12 @@ class Charter:
     def parameter(self, name: str) -> int:
         """A parameter by its name."""
         return self.parameters[[row[0] for row in PARAMETERS].index(name)]
+
+    @property
+    def rules(self) -> Rules:
+        """What its groups go by."""
+        names = ("roster_max", "group_max", "term_ticks")
+        return Rules(*(self.parameter(name) for name in names))
 
     def encode(self) -> bytes:
         """The genesis segment."""
@@ -220,7 +237,8 @@ def genesis(charter: Charter, segment: bytes, roster_keys: Sequence[Key]) -> tup
     )
     header_bytes = header.encode()
     signatures = tuple((key.public, sign_seal(key, header_bytes)) for key in roster_keys)
-    return SealedPulse(header_bytes, signatures, roster, inner, 0, 0, state, body), entries
+    willing = GENESIS_STATE.encode_willing()
+    return SealedPulse(header_bytes, signatures, roster, inner, node.EMPTY, 0, 0, state, willing, body), entries
 
 
 def first_writes(signed: SignedCharter, roster_keys: Sequence[Key]) -> list[Write]:
@@ -247,5 +265,5 @@ def _writes(signed: SignedCharter, sealed: SealedPulse, entries: dict[bytes, Ent
         (keys.GENESIS, sealed.encode()),
         (keys.sealed(0), sealed.encode()),
         (keys.segment(0, 0), signed.content),
-        *entry_writes(0, {}, entries),
+        *entry_writes(0, -1, {}, entries),
     ]

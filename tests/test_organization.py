@@ -15,8 +15,8 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import body_digest, check_seal, roster_digest, segment_digest, state_digest
 from leither_lite.identity import Key, h32
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import State
 from leither_lite.ledger.records import Entry, Record, Role
+from leither_lite.ledger.state import State
 from leither_lite.limits import SUPPLY_MAX
 from leither_lite.organization import (
     PARAMETERS,
@@ -56,7 +56,7 @@ def test_bytes_of_a_charter() -> None:
         1_000,
         [FOUNDER.public],
         FOUNDER.public,
-        [2, 86_400, 4, 1_800, 30 * 86_400],
+        [2, 86_400, 4, 1_800, 30 * 86_400, 256],
     ]
     content = codec.encode(expected)
     assert CHARTER.encode() == content
@@ -103,13 +103,18 @@ def test_round_trip(name: str, supply: int, pulse_ms: int, size: int, parameters
         (6, ORGANIZATION.public, "bad_charter"),
         (6, bytes(20), "bad_charter"),
         (7, [2, 86_400, 4, 1_800], "bad_charter"),
-        (7, [17, 86_400, 4, 1_800, 30 * 86_400], "bad_charter"),
-        (7, [2, 59, 4, 1_800, 30 * 86_400], "bad_charter"),
-        (7, [2, 86_400, 0, 1_800, 30 * 86_400], "bad_charter"),
-        (7, [2, 86_400, 8, 1_800, 30 * 86_400], "bad_charter"),
-        (7, [2, 86_400, 4, 1_799, 30 * 86_400], "bad_charter"),
-        (7, [2, 86_400, 4, 1_800, 86_399], "bad_charter"),
-        (7, ["2", 86_400, 4, 1_800, 30 * 86_400], "bad_charter"),
+        (7, [2, 86_400, 4, 1_800, 30 * 86_400], "bad_charter"),
+        (7, [2, 86_400, 4, 1_800, 30 * 86_400, 256, 0], "bad_charter"),
+        (7, [17, 86_400, 4, 1_800, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 59, 4, 1_800, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 86_400, 0, 1_800, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 86_400, 8, 1_800, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 86_400, 4, 9, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 86_400, 4, 30 * 86_400 + 1, 30 * 86_400, 256], "bad_charter"),
+        (7, [2, 86_400, 4, 1_800, 86_399, 256], "bad_charter"),
+        (7, [2, 86_400, 4, 1_800, 30 * 86_400, 3], "bad_charter"),
+        (7, [2, 86_400, 4, 1_800, 30 * 86_400, 257], "bad_charter"),
+        (7, ["2", 86_400, 4, 1_800, 30 * 86_400, 256], "bad_charter"),
     ],
 )
 def test_refused(index: int, value: Any, reason: str) -> None:
@@ -158,6 +163,12 @@ def test_json() -> None:
         SignedCharter.from_json({**told, "signature": "00"})
 
 
+def test_what_groups_go_by() -> None:
+    assert CHARTER.rules == (4, 256, 1_800)
+    parameters = usual_parameters(roster_max=3, group_max=5, term_ticks=10)
+    assert replace(CHARTER, parameters=parameters).rules == (3, 5, 10)
+
+
 def test_parameters() -> None:
     assert usual_parameters(held=0) == (0, *usual_parameters()[1:])
     with pytest.raises(ValueError, match="hold"):
@@ -180,7 +191,10 @@ def test_genesis() -> None:
     assert header.anchor == header.previous == bytes(32)
     assert sealed.inner == tree.root()
     assert node.node_sum(header.node) == 10**6
-    assert State.decode(sealed.state) == State(0, 0, bytes(36), bytes(36), bytes(36), 0, ())
+    assert State.decode(sealed.state, sealed.willing) == State(0, 0, bytes(36), bytes(36), bytes(36), 0, ())
+    nobody = h32("willing", codec.encode([]))
+    assert codec.decode(sealed.state) == [0, 0, bytes(36), bytes(36), bytes(36), 0, [], 0, 0, nobody, []]
+    assert (sealed.outbox, sealed.sent_out, sealed.settled_in, sealed.willing) == (node.EMPTY, 0, 0, b"\x80")
     assert header.body == body_digest([(segment_digest(SIGNED.content), sealed.inner, sealed.meta)])
     check_seal(sealed.header_bytes, sealed.signatures, CHARTER.roster)
 

@@ -17,24 +17,29 @@ from leither_lite.header import (
     Signatures,
     body_digest,
     decode_roster,
-    encode_roster,
     header_digest,
     segment_digest,
 )
-from leither_lite.identity import account_id
-from leither_lite.ledger.committee import Appointment, Held, Willingness
-from leither_lite.ledger.group import BodyEntries, Group, SealedPulse, State
-from leither_lite.ledger.joins import Admission, InvitedJoin, RoleChange, invite_item, invite_leaf
-from leither_lite.ledger.judge import judge, judge_held
+from leither_lite.ledger.committee import Appointment, Held
+from leither_lite.ledger.draft import Draft
+from leither_lite.ledger.group import Group
+from leither_lite.ledger.judge import judge, judge_held, judge_term_end
 from leither_lite.ledger.operations import Operation, from_value
-from leither_lite.ledger.payments import Distribution, Payment
-from leither_lite.ledger.records import Entry, Record
+from leither_lite.ledger.records import Entry
+from leither_lite.ledger.sealed import BodyEntries, SealedPulse
+from leither_lite.ledger.settling import RECEIPTS_MAX
 from leither_lite.ledger.signed import Status
+from leither_lite.ledger.state import State
+from leither_lite.ledger.structure import TermEnd
+from leither_lite.ledger.tip import Anchor
+from leither_lite.ledger.traffic import CYCLE
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_SET_ITEMS_MAX
-from leither_lite.tree.node import ZEROS, leaf, node_sum, record_digest
+from leither_lite.tree.node import EMPTY, ZEROS, node_sum
 
 _OPERATIONS_MAX: Final = SEGMENT_BYTES_MAX
 _ARRAY_HEAD_BYTES: Final = 3
+SHOWN_BYTES_USUAL: Final = 8 * 1024
+"""Outside the root group: few operations that show receipts are longer."""
 OPERATION_BYTES_MAX: Final = 404
 """The longest operation that may follow another in a body: a distribution with every field at its longest."""
 
@@ -47,11 +52,18 @@ def never(content: bytes) -> bool:
 def next_term(group: Group, under: Body | None = None) -> int:
     """The term of the header after the group's last, or after that of `under`, if no checkpoint opens another."""
     if under is None:
-        return max(group.header.term, group.state.appointed)
+        return group.term
     return max(under.closed_header.term, under.state.appointed)
 
 
-class Body:
+def _basis(group: Group, under: Body | None) -> tuple[Header, State, bytes, bytes, bytes]:
+    """What a body starts from: the header before it, S, its previous, R and inner node."""
+    if under is None:
+        return group.header, group.state, group.digest, group.roster, group.inner
+    return under.closed_header, under.state, under.digest, under.roster, under._inner
+
+
+class Body(Draft):
     """A body that is being executed, for the header after the group's last, or after that of the body `under` it.
 
     Bodies on one group are layers: each executes on what those under it have left, and only the topmost that has done
@@ -60,47 +72,48 @@ class Body:
     is closed there are `header`, its CBOR `header_bytes`, and its `digest`; before, None and b"".
     """
 
-    def __init__(self, group: Group, term: int | None = None, under: Body | None = None) -> None:
+    def __init__(
+        self, group: Group, term: int | None = None, under: Body | None = None, anchor: Anchor | None = None
+    ) -> None:
         """Open a body. `term` is that of its header, by default `next_term`.
 
-        `under`: a body on this group that is closed and not sealed yet. Raises Halt("body_layers") if it is not closed.
+        `under`: a body on this group that is closed and not sealed yet. `anchor`: the root header that it builds on;
+        None in the root group. Raises Halt("body_layers") if `under` is not closed.
         """
-        self.group = group
-        self.term = next_term(group, under) if term is None else term
-        if under is None:
-            before, state = group.header, group.state
-            self.previous = group.digest
-            self.roster = group.roster
-            self._inner = group.sealed.inner
-        else:
-            before, state = under.closed_header, under.state
-            self.previous = under.digest
-            self.roster = under.roster
-            self._inner = under._inner
+        term = next_term(group, under) if term is None else term
+        before, start, self.previous, roster, inner = _basis(group, under)
+        self._counters_before = (group.sent_out, group.settled_in)
+        base = before if anchor is None else anchor
+        is_first = term != before.term or (group.bits, group.prefix) != (before.bits, before.prefix)
+        state = start.opened(base.tick, new_term=is_first)
+        seed = self.previous if anchor is None else anchor.digest
+        super().__init__(group, term, base.pulse + 1, state, roster, inner, seed)
+        if under is not None:
             under._above = self
+            self._counters_before = under.counters
+            self.traffic.sent_out, self.traffic.settled_in = under.counters
+        self.anchor = anchor
         self.under = under
-        self.pulse = before.pulse + 1
-        self.state: State = state.opened(before.tick)
         self.header: Header | None = None
         self.header_bytes: bytes = b""
         self.digest: bytes = b""
         self.operations: list[tuple[Operation, bytes]] = []
         self.segments: list[bytes] = []
         self.entries: list[tuple[bytes, bytes, bytes]] = []
-        self.before: dict[bytes, Entry | None] = {}
-        self.records: dict[bytes, bytes] = {}
-        self.used_invites: list[bytes] = []
         self._above: Body | None = None
         self._before = before
-        self._sealers = self.roster
-        self._appoints = False
+        self._inner_before = inner
+        self._sealers = roster
         self._is_ahead = False
         self._page_bytes = 0
-        self._meta = group.meta_of(self.state, self.roster)
         self._contents: list[bytes] = []
         self._content_bytes = 0
         self._set_items = 0
-        self._touched: dict[bytes, None] = {}
+        if under is None and state.floor > start.floor and start.settled != EMPTY:
+            self._go_ahead()
+            floor = max(start.floor, self.traffic.forget(state.floor))
+            self.state = state._replace(floor=floor, settled=group.settled.tree.root())
+        self._meta = self._meta_now()
 
     @property
     def closed_header(self) -> Header:
@@ -122,7 +135,8 @@ class Body:
     @property
     def full(self) -> bool:
         """True if an operation of the largest size (404 bytes), or a join by invite, would be BODY_FULL."""
-        return self._is_last_segment and not self._fits(OPERATION_BYTES_MAX, 1)
+        size, items = (OPERATION_BYTES_MAX, 1) if self.group.is_root else (SHOWN_BYTES_USUAL, 3 * RECEIPTS_MAX)
+        return self._is_last_segment and not self._fits(size, items)
 
     @property
     def _is_last_segment(self) -> bool:
@@ -153,10 +167,12 @@ class Body:
         """
         if self.header is not None:
             raise Halt("body_layers", "the body is closed")
+        if len(content) + _ARRAY_HEAD_BYTES > SEGMENT_BYTES_MAX:
+            return Status.BODY_FULL
         status = self.judge(operation)
         if status is not Status.OK:
             return status
-        if self._contents and not self._fits(len(content), type(operation) is InvitedJoin):
+        if self._contents and not self._fits(len(content), self._items_of(operation)):
             if self._is_last_segment:
                 return Status.BODY_FULL
             self._close(codec.encode_array(self._contents))
@@ -168,7 +184,11 @@ class Body:
         if type(operation) is Held:
             if self.operations:
                 return Status.MISPLACED
-            return judge_held(self.state, decode_roster(self._sealers), self.previous, operation)
+            return judge_held(self.state, decode_roster(self._sealers, empty_allowed=True), self.previous, operation)
+        if self._ends:
+            return Status.BODY_FULL
+        if type(operation) is TermEnd:
+            return judge_term_end(self.group, self.state, operation)
         status = judge(self.group, self.state, operation)
         return Status.BODY_FULL if self._appoints and type(operation) is Appointment and status is Status.OK else status
 
@@ -178,68 +198,19 @@ class Body:
             self._go_ahead()
         if not self._contents:
             self._content_bytes = self._set_items = 0
-        if type(operation) is Payment:
-            payee = account_id(operation.invoice.payee_key)
-            self._move(account_id(operation.payer_key), payee, operation.amount)
-        elif type(operation) is Distribution:
-            self._move(account_id(operation.organization_key), operation.payee, operation.amount)
-        elif type(operation) is Admission:
-            self._set(operation.account, Record(0, 0, 0, operation.role, 0))
-        elif type(operation) is InvitedJoin:
-            self._use_invite(operation)
-        elif type(operation) is RoleChange:
-            record = self.group.entries[operation.account].record
-            self.state = self.state._replace(role_changes=self.state.role_changes + 1)
-            self._set(operation.account, record._replace(role=operation.role))
-        elif type(operation) is Appointment:
-            self.roster = encode_roster(operation.roster)
-            self.state = self.state._replace(role_changes=self.state.role_changes + 1, appointed=self.term + 1)
-            self._appoints = True
-        elif type(operation) is Willingness:
-            self.state = self.state._replace(willing=operation.registered(self.state.willing))
-        elif type(operation) is Held:
-            self.state = self.state._replace(willing=operation.marked(self.state.willing))
+        self._execute(operation)
+        self._set_items += self._items_of(operation)
         self.operations.append((operation, content))
         self._contents.append(content)
         self._content_bytes += len(content)
 
-    def _set(self, account: bytes, record: Record) -> None:
-        group = self.group
-        if account not in self.before:
-            self.before[account] = group.entries.get(account)
-        group.insert(account, Entry(self.pulse, record))
-        self._touched[account] = None
-
-    def _move(self, payer: bytes, payee: bytes, amount: int) -> None:
-        entries = self.group.entries
-        balance, frozen, sent, role, votes = entries[payer].record
-        self._set(payer, Record(balance - amount, frozen, sent + 1, role, votes))
-        balance, frozen, sent, role, votes = entries[payee].record
-        self._set(payee, Record(balance + amount, frozen, sent, role, votes))
-
-    def _use_invite(self, join: InvitedJoin) -> None:
-        item = invite_item(join.invite.content)
-        self._set(join.application.account, Record(0, 0, 0, join.invite.role, 0))
-        self.group.invites.put(item, invite_leaf(self.pulse, item))
-        self.used_invites.append(item)
-        self._set_items += 1
-        self.state = self.state._replace(invites=self.group.invites.root())
-
     def _close(self, segment: bytes) -> None:
         """Settle what the open segment touched, and add its entry."""
-        group = self.group
-        entries, leaves = group.entries, []
-        for account in self._touched:
-            record = entries[account].record
-            content = self.records[account] = record.encode()
-            leaves.append((account, leaf(account, self.pulse, record.balance + record.frozen, record_digest(content))))
-        group.tree.put_many(leaves)
-        self._inner = group.tree.root()
-        self._meta = group.meta_of(self.state, self.roster)
+        self._settle_tree()
+        self._meta = self._meta_now()
         self.segments.append(segment)
         self.entries.append((segment_digest(segment), self._inner, self._meta))
         self._contents = []
-        self._touched = {}
 
     def close(self, tick: int) -> Header:
         """The header to seal: closes the last segment. `tick` is the present one, never below the predecessor's.
@@ -248,19 +219,22 @@ class Body:
         """
         if self._contents:
             self._close(codec.encode_array(self._contents))
-        group, before = self.group, self._before
-        sealed = group.sealed
-        if node_sum(self._inner) + sealed.sent_out - sealed.settled_in != group.supply:
-            raise Halt("not_conserved", f"the accounts hold {node_sum(self._inner)} of a supply of {group.supply}")
+        group, before, traffic = self.group, self._before, self.traffic
+        out, settled = self._counters_before
+        change = (traffic.settled_in - settled) - (traffic.sent_out - out)
+        gained = node_sum(self._inner) - node_sum(self._inner_before)
+        if (gained - change) % CYCLE or (group.is_root and node_sum(self._inner) != group.supply):
+            raise Halt("not_conserved", f"the accounts hold {node_sum(self._inner)}, {gained} more than before")
+        anchor = self.anchor
         header = Header(
             network=before.network,
-            level=before.level,
-            bits=before.bits,
-            prefix=before.prefix,
+            level=1,
+            bits=group.bits,
+            prefix=group.prefix,
             term=self.term,
             pulse=self.pulse,
-            tick=max(tick, before.tick),
-            anchor=ZEROS,
+            tick=max(tick, before.tick, 0 if anchor is None else anchor.tick),
+            anchor=ZEROS if anchor is None else anchor.digest,
             node=group.node_of(self.pulse, self._inner, self._meta),
             previous=self.previous,
             body=body_digest(self.entries),
@@ -283,13 +257,17 @@ class Body:
             signatures,
             self.roster,
             self._inner,
-            group.sealed.sent_out,
-            group.sealed.settled_in,
+            self.traffic.outbox.root(),
+            self.traffic.sent_out,
+            self.traffic.settled_in,
             self.state.encode(),
+            self.state.encode_willing(),
             tuple(self.entries),
         )
         group.sealed, group.header, group.state = sealed, header, self.state
-        group.digest, group.roster = self.digest, self.roster
+        group.digest, group.roster, group.inner = self.digest, self.roster, self._inner
+        group.sent_out, group.settled_in = self.traffic.sent_out, self.traffic.settled_in
+        group.term = max(self.term, self.state.appointed)
         group.ahead -= self._is_ahead
         self._is_ahead = False
         if self._above is not None:
@@ -333,6 +311,7 @@ class Body:
                 if account in self.records:
                     leaves.append((account, entry.leaf(account)))
         group.tree.put_many(leaves)
+        self.traffic.undo()
         for item in self.used_invites:
             group.invites.delete(item)
         group.page_bytes = self._page_bytes

@@ -6,207 +6,61 @@ clock; never checks who agreed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from leither_lite import codec
-from leither_lite.codec import Value, encode
 from leither_lite.effects import Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import (
     Header,
-    Signatures,
     body_digest,
     check_seal,
     decode_roster,
+    encode_roster,
     header_digest,
-    roster_digest,
-    signatures_value,
-    state_digest,
-    take_signatures,
 )
 from leither_lite.identity import seal_message, verify
-from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.enacted import enacted_roster
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes, decode_page, encode_page
-from leither_lite.limits import (
-    BODY_SEGMENTS_MAX,
-    DIGEST_BYTES,
-    GROUP_MEMBERS_MAX,
-    ID_BYTES,
-    NODE_BYTES,
-    QUORUM,
-    SETTLED_TICKS_MIN,
-    STATE_BYTES_MAX,
-    UINT_MAX,
-    WILLING_MAX,
-)
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.sets import PendingSet, SettledSet
+from leither_lite.ledger.state import State
+from leither_lite.ledger.tip import Tip
+from leither_lite.limits import GROUP_MEMBERS_MAX, QUORUM
 from leither_lite.store import keys
-from leither_lite.store.reader import Reader
+from leither_lite.store.reader import MemoryStore, Reader
 from leither_lite.tree import node
 from leither_lite.tree.proof_cbor import take_handover
+from leither_lite.tree.shown import Shown
 from leither_lite.tree.tree import SumTree
 
-SEALED_BYTES_MAX = 32 * 1024
-_SHORT_FIELDS = 7
-_LONG_FIELDS = 9
+
+class Rules(NamedTuple):
+    """What the charter says of groups: keys of a roster, members of a group, ticks of a term."""
+
+    roster_max: int = max(QUORUM)
+    members_max: int = GROUP_MEMBERS_MAX
+    term_ticks: int = 1_800
 
 
-class State(NamedTuple):
-    """S: [date, floor, settled, pending, invites, role changes, frozen ids], and, unless both are 0 and none,
-    appointed and willing.
-
-    `settled`, `pending` and `invites` are roots of sets (36 bytes); date and floor are ticks; frozen ids rise, and so
-    do the keys of the willing. `appointed` is the term that the last appointment opens.
-    """
-
-    date: int
-    floor: int
-    settled: bytes
-    pending: bytes
-    invites: bytes
-    role_changes: int
-    frozen: tuple[bytes, ...]
-    appointed: int = 0
-    willing: tuple[Willing, ...] = ()
-
-    def encode(self) -> bytes:
-        """The CBOR of S. Raises Halt("state_too_large"): the rules keep it within 4,096 bytes."""
-        fields: list[Value] = [*self[:6], list(self.frozen)]
-        if self.appointed or self.willing:
-            fields += [self.appointed, [[*node] for node in self.willing]]
-        content = encode(fields)
-        if len(content) > STATE_BYTES_MAX:
-            raise Halt(
-                "state_too_large", f"the state has {len(content)} bytes; at most {STATE_BYTES_MAX} are agreed on"
-            )
-        return content
-
-    @classmethod
-    def decode(cls, content: bytes) -> State:
-        """Raises RemoteError("bad_state"), or a reason of the codec."""
-        reason = "bad_state"
-        if len(content) > STATE_BYTES_MAX:
-            raise RemoteError(reason, "more than 4,096 bytes")
-        fields = codec.items(codec.decode(content), _LONG_FIELDS, reason)
-        if len(fields) == _SHORT_FIELDS:
-            fields = [*fields, 0, []]
-        elif fields[_SHORT_FIELDS:] == [0, []]:
-            raise RemoteError(reason, "not in its one form")
-        date, floor, settled, pending, invites, role_changes, frozen, appointed, willing = codec.fields(
-            fields, _LONG_FIELDS, reason
-        )
-        ids = tuple(
-            codec.octets(account, ID_BYTES, reason) for account in codec.items(frozen, GROUP_MEMBERS_MAX, reason)
-        )
-        nodes = tuple(Willing.take(value, reason) for value in codec.items(willing, WILLING_MAX, reason))
-        if any(later <= earlier for earlier, later in pairwise(ids)):
-            raise RemoteError(reason, "frozen ids must rise")
-        if any(later.key <= earlier.key for earlier, later in pairwise(nodes)):
-            raise RemoteError(reason, "the keys of the willing must rise")
-        return cls(
-            codec.uint(date, UINT_MAX, reason),
-            codec.uint(floor, UINT_MAX, reason),
-            codec.octets(settled, NODE_BYTES, reason),
-            codec.octets(pending, NODE_BYTES, reason),
-            codec.octets(invites, NODE_BYTES, reason),
-            codec.uint(role_changes, UINT_MAX, reason),
-            ids,
-            codec.uint(appointed, UINT_MAX, reason),
-            nodes,
-        )
-
-    def opened(self, date: int) -> State:
-        """The state with which a body starts: `date` is the tick of the header that it builds on."""
-        return self._replace(date=date, floor=max(self.floor, self.date - SETTLED_TICKS_MIN, 0))
+USUAL: Final = Rules()
 
 
-GENESIS_STATE = State(0, 0, node.EMPTY, node.EMPTY, node.EMPTY, 0, ())
-
-BodyEntries = tuple[tuple[bytes, bytes, bytes], ...]
-"""For each segment: its digest, and inner node and meta after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedPulse:
-    """What a group keeps of one sealed pulse, beside its body and the records that changed."""
-
-    header_bytes: bytes
-    signatures: Signatures
-    roster: bytes
-    inner: bytes
-    sent_out: int
-    settled_in: int
-    state: bytes
-    entries: BodyEntries
-
-    @property
-    def header(self) -> Header:
-        """The decoded header."""
-        return Header.decode(self.header_bytes)
-
-    @property
-    def meta(self) -> bytes:
-        """The meta digest that the header's node commits to."""
-        return node.meta(
-            roster_digest(self.roster), node.EMPTY, self.sent_out, self.settled_in, state_digest(self.state)
-        )
-
-    def encode(self) -> bytes:
-        """CBOR [header, signatures, R, inner, out, in, S, body entries]."""
-        return encode(
-            [
-                self.header_bytes,
-                signatures_value(self.signatures),
-                self.roster,
-                self.inner,
-                self.sent_out,
-                self.settled_in,
-                self.state,
-                [list(entry) for entry in self.entries],
-            ]
-        )
-
-    @classmethod
-    def decode(cls, content: bytes) -> SealedPulse:
-        """Raises RemoteError("bad_sealed_pulse"), or a reason of the codec or of headers."""
-        reason = "bad_sealed_pulse"
-        header, signatures, roster, inner, sent_out, settled_in, state, entries = codec.fields(
-            codec.decode(content), 8, reason
-        )
-        header = codec.octets_upto(header, SEALED_BYTES_MAX, reason)
-        Header.decode(header)
-        taken = []
-        for value in codec.items(entries, BODY_SEGMENTS_MAX, reason):
-            digest, after, meta = codec.fields(value, 3, reason)
-            taken.append(
-                (
-                    codec.octets(digest, DIGEST_BYTES, reason),
-                    codec.octets(after, NODE_BYTES, reason),
-                    codec.octets(meta, DIGEST_BYTES, reason),
-                )
-            )
-        return cls(
-            header,
-            take_signatures(signatures, reason),
-            codec.octets_upto(roster, SEALED_BYTES_MAX, reason),
-            codec.octets(inner, NODE_BYTES, reason),
-            codec.uint(sent_out, UINT_MAX, reason),
-            codec.uint(settled_in, UINT_MAX, reason),
-            codec.octets_upto(state, STATE_BYTES_MAX, reason),
-            tuple(taken),
-        )
+def _vouch_for_none(shown: Shown) -> bool:
+    return False
 
 
 @dataclass(slots=True)
 class Group:
-    """A level-1 group as of its last sealed pulse; bodies that are executed on it run ahead of that in `entries`.
+    """A level-1 group where its chain stands; bodies that are executed on it run ahead of that in `entries`.
 
-    `roster` is R of that pulse: who may seal the next header. `roster_max`: the charter's limit of an appointed roster.
-    `ahead`: how many bodies that have done something are executed above the last sealed pulse.
+    `roster` is R: who may seal the next header. `sealed` and `header` are the last one, `digest` what the next one's
+    previous is: after a split or a merge they are the origin's, and `prefix` is another. `vouch` says whether a root
+    header that an operation shows is one of the root chain. `ahead`: how many bodies that have done something are
+    executed above the tip.
     """
 
     network: bytes
@@ -216,12 +70,35 @@ class Group:
     header: Header
     digest: bytes
     state: State
+    bits: int
+    prefix: bytes
+    term: int
+    inner: bytes
+    sent_out: int
+    settled_in: int
+    rules: Rules = USUAL
     entries: dict[bytes, Entry] = field(default_factory=dict)
     tree: SumTree = field(default_factory=SumTree)
     invites: SumTree = field(default_factory=SumTree)
+    pending: PendingSet = field(default_factory=PendingSet)
+    settled: SettledSet = field(default_factory=lambda: SettledSet(MemoryStore()))
     page_bytes: int = PAGE_HEAD_BYTES
-    roster_max: int = max(QUORUM)
+    vouch: Callable[[Shown], bool] = _vouch_for_none
     ahead: int = 0
+
+    @property
+    def level(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def is_root(self) -> bool:
+        """True for the root group: its headers have no anchor."""
+        return not self.bits
+
+    def holds(self, account: bytes) -> bool:
+        """True if an id (20 bytes) belongs into this group."""
+        return node.is_prefix(account, self.prefix, self.bits)
 
     def insert(self, account: bytes, entry: Entry) -> None:
         """Set an entry, and count its page; the tree takes it when the body settles."""
@@ -232,30 +109,18 @@ class Group:
             self.page_bytes += counted_bytes(entry.record) - counted_bytes(before.record)
         self.entries[account] = entry
 
-    def meta_of(self, state: State, roster: bytes) -> bytes:
-        """The meta digest with this state and R, an empty outbox and the present counters."""
-        sealed = self.sealed
-        return node.meta(
-            roster_digest(roster),
-            node.EMPTY,
-            sealed.sent_out,
-            sealed.settled_in,
-            state_digest(state.encode()),
-        )
-
     def node_of(self, pulse: int, inner: bytes, meta: bytes) -> bytes:
         """The group's node as its parent sees it."""
-        header = self.header
-        return node.group(header.level, header.bits, header.prefix, pulse, inner, meta)
+        return node.group(1, self.bits, self.prefix, pulse, inner, meta)
 
     @property
     def roster_keys(self) -> tuple[bytes, ...]:
-        """Who may seal the next header."""
-        return decode_roster(self.roster)
+        """Who may seal the next header; none: whoever may seal the parent's."""
+        return decode_roster(self.roster, empty_allowed=not self.is_root)
 
 
 SNAPSHOT_PULSES = 64
-"""A whole page is kept at every pulse that is a multiple of this, only what changed at the others."""
+"""A whole page is kept at the first pulse at or after each multiple of this, only what changed at the others."""
 _PULSE_BYTES = 8
 
 
@@ -277,26 +142,54 @@ def entries_at(reader: Reader, pulse: int) -> dict[bytes, Entry]:
     base = base_pulse(reader)
     if pulse < base:
         raise Halt("store_corrupt", f"the store has no accounts of pulse {pulse}: it begins with pulse {base}")
-    start = max(pulse - pulse % SNAPSHOT_PULSES, base)
-    entries: dict[bytes, Entry] = {}
-    for at in range(start, pulse + 1):
-        content = reader.get(keys.snapshot(at) if at == start else keys.changes(at))
-        if content is None:
+    pages: list[tuple[int, bytes]] = []
+    at = pulse
+    while True:
+        snapshot = reader.get(keys.snapshot(at))
+        page = reader.get(keys.changes(at)) if snapshot is None else snapshot
+        if page is None or at < base:
             raise Halt("store_corrupt", f"the store lacks the accounts of pulse {at}")
+        pages.append((at, page))
+        if snapshot is not None:
+            break
+        at = pulse_before(reader, at)
+    entries: dict[bytes, Entry] = {}
+    for at, page in reversed(pages):
         try:
-            entries.update(decode_page(content))
+            entries.update(decode_page(page))
         except RemoteError as error:
             raise Halt("store_corrupt", f"the accounts of pulse {at} cannot be read: {error}") from error
     return dict(sorted(entries.items()))
 
 
-def entry_writes(pulse: int, records: Mapping[bytes, bytes], entries: Mapping[bytes, Entry]) -> list[Write]:
-    """What keeps the entries of a pulse: the `records` (CBOR) that it set, or the whole page when a snapshot is due."""
-    if pulse % SNAPSHOT_PULSES:
+def sealers_write(pulse: int, before: int, roster: tuple[bytes, ...]) -> Write:
+    """What keeps, of a group that is not the root, the pulse before a header and who had the say over it."""
+    return keys.sealers(pulse), before.to_bytes(_PULSE_BYTES, "big") + encode_roster(roster)
+
+
+def pulse_before(reader: Reader, pulse: int) -> int:
+    """The pulse of the header before that of `pulse`: the root's are consecutive."""
+    kept = reader.get(keys.sealers(pulse))
+    return pulse - 1 if kept is None else int.from_bytes(kept[:_PULSE_BYTES], "big")
+
+
+def entry_writes(
+    pulse: int, before: int, records: Mapping[bytes, bytes], entries: Mapping[bytes, Entry]
+) -> list[Write]:
+    """What keeps the entries of a pulse: the `records` (CBOR) that it set, or the whole page when a snapshot is due.
+
+    `before`: the pulse of the header before; -1 of the genesis.
+    """
+    if not is_snapshot(pulse, before):
         changed = ((account, pulse, record) for account, record in sorted(records.items()))
         return [(keys.changes(pulse), encode_page(changed))]
     page = ((account, entry.pulse, entry.record.encode()) for account, entry in sorted(entries.items()))
     return [(keys.snapshot(pulse), encode_page(page))]
+
+
+def is_snapshot(pulse: int, before: int) -> bool:
+    """True if the whole page is kept at a pulse: the first at a multiple of 64, or after one."""
+    return pulse // SNAPSHOT_PULSES != before // SNAPSHOT_PULSES
 
 
 def sealed_at(reader: Reader, pulse: int) -> SealedPulse | None:
@@ -322,7 +215,10 @@ def last_pulse(reader: Reader) -> int:
 
 def first_pulse(reader: Reader) -> int:
     """The oldest retained pulse whose accounts are here, 0 in an empty store. Never below the store's base."""
-    found = next(reader.scan(keys.sealed(base_pulse(reader)), keys.PULSES[1]), None)
+    first = base_pulse(reader)
+    if reader.get(keys.ORIGIN) == first.to_bytes(_PULSE_BYTES, "big"):
+        first += 1
+    found = next(reader.scan(keys.sealed(first), keys.PULSES[1]), None)
     return 0 if found is None else keys.sequence_of(found[0])
 
 
@@ -333,39 +229,44 @@ def tree_of(entries: dict[bytes, Entry]) -> SumTree:
     return tree
 
 
-def load(
-    reader: Reader, network: bytes, supply: int, pulse: int | None = None, *, roster_max: int = max(QUORUM)
-) -> Group:
-    """The group as of a retained pulse, the newest by default, checked against its header and that against its seal.
+def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None, *, rules: Rules = USUAL) -> Group:
+    """The group as of a retained pulse, by default where its chain stands, checked against its header and that against
+    its seal.
 
-    `roster_max`: the charter's. Raises Halt("store_corrupt") where its header does not commit to what is there.
+    Raises Halt("store_corrupt") where its header does not commit to what is there.
     """
     sealed = last_sealed(reader) if pulse is None else sealed_at(reader, pulse)
     if sealed is None:
         raise Halt("store_corrupt", "the store has no header of that pulse")
     header = sealed.header
     try:
-        state = State.decode(sealed.state)
+        state = State.decode(sealed.state, sealed.willing)
         check_kept_seal(reader, sealed)
         digest = header_digest(sealed.header_bytes)
         roster = enacted_roster(reader, header.pulse, digest) or sealed.roster
+        kept = reader.get(keys.TIP) if pulse is None else None
+        tip = Tip.after(sealed, state) if kept is None else Tip.decode(kept)
     except RemoteError as error:
         raise Halt("store_corrupt", f"what is kept of pulse {header.pulse} does not hold: {error}") from error
+    if kept is None:
+        tip = tip._replace(roster=roster)
+    group = Group(network, supply, tip.roster, sealed, header, tip.digest, tip.state, *tip.place, rules=rules)
     entries = entries_at(reader, header.pulse)
-    group = Group(network, supply, roster, sealed, header, digest, state, roster_max=roster_max)
     group.tree = tree_of(entries)
     for key, value in reader.scan(*keys.INVITES):
         used_in = int.from_bytes(value, "big")
-        if used_in <= header.pulse:
+        if kept is not None or used_in <= header.pulse:
             group.invites.put(key[1:], invite_leaf(used_in, key[1:]))
     for account, entry in entries.items():
         group.insert(account, entry)
-    inner = group.tree.root()
-    whole = (
-        (header.network, inner, group.invites.root()) == (network, sealed.inner, state.invites)
-        and body_digest(sealed.entries) == header.body
-        and group.node_of(header.pulse, inner, group.meta_of(state, sealed.roster)) == header.node
-    )
+    whole = (header.network, group.tree.root(), group.invites.root()) == (network, tip.inner, tip.state.invites)
+    if kept is None:
+        opened = node.group(header.level, header.bits, header.prefix, header.pulse, sealed.inner, sealed.meta)
+        whole = whole and body_digest(sealed.entries) == header.body and opened == header.node
+    if pulse is None:
+        group.pending, group.settled = PendingSet.load(reader), SettledSet(reader)
+        sets = (group.pending.tree.root(), group.settled.tree.root())
+        whole = whole and sets == (tip.state.pending, tip.state.settled)
     if not whole:
         raise Halt("store_corrupt", f"the records of pulse {header.pulse} do not lead to the header that was sealed")
     return group
@@ -387,9 +288,14 @@ def check_kept_seal(reader: Reader, sealed: SealedPulse) -> None:
 
 
 def _sealing_roster(reader: Reader, sealed: SealedPulse) -> bytes | None:
-    """R of the pulse before, or a checkpoint's on it, which had the say. Where that is not here, of the newest handover
-    before; without any, the genesis and what changed no roster answer for themselves. None if it is not known."""
+    """Outside the root group, what was kept with the seal; in it, R of the pulse before, or a checkpoint's on it.
+
+    Where that is not here, of the newest handover before; without any, the genesis and what changed no roster answer
+    for themselves. None if it is not known.
+    """
     pulse = sealed.header.pulse
+    if sealed.header.bits:
+        return (reader.get(keys.sealers(pulse)) or b"")[_PULSE_BYTES:] or None
     enacted = enacted_roster(reader, pulse - 1, sealed.header.previous)
     before = sealed_at(reader, pulse - 1) if pulse else None
     if enacted is not None or before is not None:

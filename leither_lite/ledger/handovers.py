@@ -12,8 +12,8 @@ from leither_lite import codec
 from leither_lite.effects import Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import state_digest
-from leither_lite.ledger.group import SealedPulse
 from leither_lite.ledger.records import Entry, encode_page
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.node import EMPTY

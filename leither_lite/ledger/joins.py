@@ -50,6 +50,10 @@ class Application:
         """The id that the applicant's account will have."""
         return account_id(self.applicant_key)
 
+    def digest(self, network: bytes) -> bytes:
+        """What the applicant has signed: 32 bytes."""
+        return signed_digest("apply", network, self.content)
+
     def check_signature(self, network: bytes) -> Status:
         """OK or BAD_SIGNATURE."""
         return check("apply", network, self.applicant_key, self.signature, self.content)

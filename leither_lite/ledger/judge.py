@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from leither_lite.identity import account_id
 from leither_lite.ledger.committee import Appointment, Held, Willingness
-from leither_lite.ledger.group import Group, State
+from leither_lite.ledger.group import Group
 from leither_lite.ledger.joins import Admission, Application, InvitedJoin, RoleChange, invite_item
+from leither_lite.ledger.judge_receipts import judge_receipts
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Distribution, Payment
+from leither_lite.ledger.receipts import ReceiptKind
 from leither_lite.ledger.records import Record, Role, counted_bytes
+from leither_lite.ledger.sets import PENDING_MAX
+from leither_lite.ledger.settling import Reclaim, Resolve, Settle
 from leither_lite.ledger.signed import Status
+from leither_lite.ledger.state import MERGE, SPLIT, State
+from leither_lite.ledger.structure import TermEnd, is_large, is_small
 from leither_lite.limits import (
-    GROUP_MEMBERS_MAX,
     JOIN_SHARED_BITS_MAX,
     PAGE_BYTES_MAX,
     QUORUM,
@@ -40,6 +45,8 @@ def judge(group: Group, state: State, operation: Operation) -> Status:
         return _appointment(group, state, operation)
     if type(operation) is Willingness:
         return _willingness(group, state, operation)
+    if isinstance(operation, Settle | Resolve | Reclaim):
+        return judge_receipts(group, state, operation)
     raise TypeError(f"{type(operation).__name__} is not judged here")
 
 
@@ -58,6 +65,19 @@ def judge_held(state: State, sealers: tuple[bytes, ...], previous: bytes, held: 
     return Status.NOT_PERMITTED if any(key in signers for key in held.silent) else Status.OK
 
 
+def judge_term_end(group: Group, state: State, end: TermEnd) -> Status:
+    """OK if the term may end so: it is long enough, and the group is as large, or as small, as that takes. A root group
+    at level 1 ends its terms only to be split: else its roster is the supervisors' to appoint."""
+    if state.date < state.since + group.rules.term_ticks:
+        return Status.TOO_EARLY
+    count, size, most = len(group.entries), group.page_bytes, group.rules.members_max
+    if end.kind == SPLIT:
+        return Status.OK if is_large(count, size, most) else Status.NOT_PERMITTED
+    if group.is_root or (end.kind == MERGE and not is_small(count, size, most)):
+        return Status.NOT_PERMITTED
+    return Status.OK
+
+
 def _transfer(group: Group, state: State, payer: bytes, payee: bytes, amount: int, sent: int) -> Status:
     """OK if `payer`, whose next payment is number `sent`, can pay `amount` to `payee`."""
     if payer == payee:
@@ -67,7 +87,7 @@ def _transfer(group: Group, state: State, payer: bytes, payee: bytes, amount: in
     entry = group.entries.get(payer)
     if entry is None:
         return Status.UNKNOWN_PAYER
-    if payee not in group.entries:
+    if payee not in group.entries and group.holds(payee):
         return Status.UNKNOWN_PAYEE
     if payer in state.frozen or payee in state.frozen:
         return Status.ACCOUNT_FROZEN
@@ -75,6 +95,8 @@ def _transfer(group: Group, state: State, payer: bytes, payee: bytes, amount: in
         return Status.WRONG_SENT
     if amount > entry.record.balance:
         return Status.INSUFFICIENT_BALANCE
+    if not group.holds(payee) and len(group.pending.items) >= PENDING_MAX:
+        return Status.PENDING_FULL
     return Status.OK
 
 
@@ -112,10 +134,15 @@ def _admission(group: Group, supervisor_key: bytes, application: Application, ro
         return Status.NOT_PERMITTED
     if account in group.entries:
         return Status.ACCOUNT_EXISTS
-    if any(shared_bits(account, other) >= group.header.bits + JOIN_SHARED_BITS_MAX for other in group.entries):
+    if not group.holds(account):
+        sent = [receipt for receipt, _ in group.pending.items.values() if receipt.kind == ReceiptKind.ADMISSION]
+        if any(receipt.payee == account for receipt in sent):
+            return Status.ACCOUNT_EXISTS
+        return Status.OK if len(group.pending.items) < PENDING_MAX else Status.PENDING_FULL
+    if any(shared_bits(account, other) >= group.bits + JOIN_SHARED_BITS_MAX for other in group.entries):
         return Status.ID_TOO_CLOSE
     counted = counted_bytes(Record(0, 0, 0, role, 0))
-    if len(group.entries) >= GROUP_MEMBERS_MAX or group.page_bytes + counted > PAGE_BYTES_MAX:
+    if len(group.entries) >= group.rules.members_max or group.page_bytes + counted > PAGE_BYTES_MAX:
         return Status.GROUP_FULL
     return Status.OK
 
@@ -146,7 +173,7 @@ def _appointment(group: Group, state: State, appointment: Appointment) -> Status
     if not _may_admit(group, appointment.supervisor_key):
         return Status.NOT_PERMITTED
     roster = appointment.roster
-    if len(roster) not in QUORUM or len(roster) > group.roster_max or len(frozenset(roster)) != len(roster):
+    if len(roster) not in QUORUM or len(roster) > group.rules.roster_max or len(frozenset(roster)) != len(roster):
         return Status.BAD_ROSTER
     if not all(_has_role(group, key, Role.MEMBER, Role.SUPERVISOR) for key in roster):
         return Status.BAD_ROSTER

@@ -10,8 +10,13 @@ from leither_lite.errors import RemoteError
 from leither_lite.ledger.committee import Appointment, Held, Willingness
 from leither_lite.ledger.joins import Admission, InvitedJoin, RoleChange
 from leither_lite.ledger.payments import PAYMENT_CODE, Distribution, Payment
+from leither_lite.ledger.settling import Reclaim, Resolve, Settle
+from leither_lite.ledger.structure import TermEnd
 
-Operation = Payment | Distribution | Admission | InvitedJoin | RoleChange | Appointment | Willingness | Held
+Signed = Payment | Distribution | Admission | InvitedJoin | RoleChange | Appointment | Willingness
+Shown = Settle | Resolve | Reclaim
+Operation = Signed | Shown | Held | TermEnd
+"""What somebody asks for by his signature; what shows a receipt's fate; and what only the proposer of a body says."""
 
 _KINDS: Final[dict[int, type[Operation]]] = {
     PAYMENT_CODE: Payment,
@@ -22,6 +27,10 @@ _KINDS: Final[dict[int, type[Operation]]] = {
     Appointment.CODE: Appointment,
     Willingness.CODE: Willingness,
     Held.CODE: Held,
+    Settle.CODE: Settle,
+    Resolve.CODE: Resolve,
+    Reclaim.CODE: Reclaim,
+    TermEnd.CODE: TermEnd,
 }
 
 

@@ -148,6 +148,10 @@ class Distribution:
             codec.text(reason, REASON_BYTES_MAX, "bad_operation"),
         )
 
+    def digest(self, network: bytes) -> bytes:
+        """What the organization has signed: 32 bytes."""
+        return signed_digest("distrib", network, self.content)
+
     def encode(self) -> bytes:
         """CBOR [2, distribution, signature]."""
         return encode([self.CODE, self.content, self.signature])

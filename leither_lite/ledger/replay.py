@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from leither_lite.errors import RemoteError
 from leither_lite.header import Header, body_digest
 from leither_lite.ledger.body import Body, never, next_term
-from leither_lite.ledger.group import BodyEntries, Group, SealedPulse
+from leither_lite.ledger.group import Group
+from leither_lite.ledger.sealed import BodyEntries, SealedPulse
+from leither_lite.ledger.tip import Anchor
 
 
 def execute_again(
@@ -37,22 +39,30 @@ def check_proposal(
     segments: Sequence[bytes],
     term: int,
     known: Callable[[bytes], bool] = never,
+    *,
+    anchor: Anchor | None = None,
+    may_be_empty: bool = False,
 ) -> Body:
     """Execute a proposed body on the group's last header: the closed body, whose header is the one proposed.
 
-    Raises RemoteError: header_term (not `term`), header_tick (below the predecessor's), body_empty (nothing to seal),
-    header_mismatch (another header follows), as `Header.decode` or `Body.replay`. After an error the group is as it
-    was.
+    `anchor`: the root header that it builds on, as the header says; None in the root group. `may_be_empty`: the parent
+    has called for a header.
+
+    Raises RemoteError: header_term (not `term`), header_pulse, header_tick (below the predecessor's), body_empty
+    (nothing to seal), header_mismatch (another header follows), as `Header.decode` or `Body.replay`. After an error the
+    group is as it was.
     """
     header = Header.decode(header_bytes)
     if header.term != term:
         raise RemoteError("header_term", f"term {header.term} where {term} is due")
+    if header.pulse <= group.header.pulse:
+        raise RemoteError("header_pulse", f"pulse {header.pulse} after {group.header.pulse}")
     if header.tick < group.header.tick:
         raise RemoteError("header_tick", f"tick {header.tick} after {group.header.tick}")
     if header.previous != group.digest or body_digest(entries) != header.body:
         raise RemoteError("header_mismatch", "the header does not follow from the last, or names another body")
-    body = _follow(Body(group, term), header, entries, segments, known)
-    if body.is_empty:
+    body = _follow(Body(group, term, None, anchor), header, entries, segments, known)
+    if body.is_empty and not may_be_empty:
         body.undo()
         raise RemoteError("body_empty", "a proposal of nothing, or of nothing but signatures of holders")
     return body

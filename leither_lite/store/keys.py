@@ -20,6 +20,7 @@ _SEALED: Final = 0
 _CHANGES: Final = 1
 _SNAPSHOT: Final = 2
 _SEGMENTS: Final = 3
+_SEALERS: Final = 4
 
 
 def sealed(pulse: int) -> bytes:
@@ -45,6 +46,11 @@ def segment(pulse: int, index: int) -> bytes:
 def segments(pulse: int) -> tuple[bytes, bytes]:
     """The range of all segments of the body of `pulse`."""
     return b"p" + _ROW.pack(pulse, _SEGMENTS), b"p" + _ROW.pack(pulse, _SEGMENTS + 1)
+
+
+def sealers(pulse: int) -> bytes:
+    """Of a group that is not the root: the pulse of the header before that of `pulse`, and who had the say here."""
+    return b"p" + _ROW.pack(pulse, _SEALERS)
 
 
 def pulses(first: int, end: int) -> tuple[bytes, bytes]:
@@ -141,14 +147,97 @@ def address(account_id: bytes) -> bytes:
 ADDRESSES: Final = (b"a", b"b")
 
 
+def pending(item: bytes) -> bytes:
+    """A receipt that the group has sent, and that is not resolved yet."""
+    return b"o" + item
+
+
+PENDING: Final = (b"o", b"p")
+
+
+def shown(item: bytes) -> bytes:
+    """The operation that shows a receipt of the group's to its payee's group, until it is resolved."""
+    return b"O" + item
+
+
+SHOWN: Final = (b"O", b"P")
+
+
+def debited(payer: bytes, sent: int) -> bytes:
+    """A transfer of this node's to another group that is not resolved: its sequence number."""
+    return b"d" + payer + _U64.pack(sent)
+
+
+DEBITED: Final = (b"d", b"e")
+
+
+def settled(pulse: int, item: bytes) -> bytes:
+    """A receipt that the group has settled, by the pulse of the header that sent it: later ones have later dates."""
+    return b"s" + _U64.pack(pulse) + item
+
+
+SETTLED: Final = (b"s", b"t")
+
+
+def settled_tree(key: bytes) -> bytes:
+    """A value of the tree over all that is settled."""
+    return b"S" + key
+
+
+SETTLED_TREE: Final = (b"S", b"T")
+
+
+def child(prefix: bytes, bits: int) -> bytes:
+    """A child of a group above level 1."""
+    return b"C" + prefix + bytes([bits])
+
+
+CHILDREN: Final = (b"C", b"D")
+
+
+def willing(digest: bytes) -> bytes:
+    """The W of a child, or of the group itself, by its digest."""
+    return b"W" + digest
+
+
+WILLING: Final = (b"W", b"X")
+
+
+def root(pulse: int) -> bytes:
+    """The digest and tick of a root header, where this node is not in the root group."""
+    return b"r" + _U64.pack(pulse)
+
+
+ROOTS: Final = (b"r", b"s")
+
+
+def group(level: int, bits: int, prefix: bytes) -> bytes:
+    """What the keys of a group begin with that is not the node's own."""
+    return b"g" + bytes([level, bits]) + prefix
+
+
+GROUPS: Final = (b"g", b"h")
+
+
 def sequence_of(key: bytes) -> int:
     """The number in a key of `queued`, `transfer` or `evidence`; the pulse in a key of a pulse or handover."""
     number: int = _U64.unpack_from(key, 1)[0]
     return number
 
 
+UPPER: Final = b"mupper"
+"""Where a group above level 1 stands."""
+ROOT: Final = b"mroot"
+"""The newest root header that this node has relied on, with its seal."""
 BASE: Final = b"mbase"
 """u64: the pulse whose whole page came from others, with nothing of what was before it. Without it, the genesis."""
+ORIGIN: Final = b"morigin"
+"""u64: the pulse of the last header of the group that this one was split from, or merged from: its page is this one's
+alone."""
+KIN: Final = b"mkin"
+"""The ids of all members of the group that this one was split from: they may still ask for its last header."""
+TIP: Final = b"mtip"
+"""Where the chain stands, where that is not what its last header says: after a split, a merge or an appointment."""
 GENESIS: Final = b"mgenesis"
 """The sealed genesis, kept for who joins once retention has let go of pulse 0."""
 BOOTSTRAP: Final = b"mpeers"

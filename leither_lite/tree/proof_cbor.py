@@ -60,7 +60,7 @@ _GROUP_FIELDS: Final = 5
 
 def encode_proof(proof: Proof | Absence) -> bytes:
     """The binary form of a proof."""
-    path: Value = [_step_value(step) for step in proof.path]
+    path = path_value(proof.path)
     root = root_value(proof.root)
     if isinstance(proof, Proof):
         return codec.encode([_PRESENT, proof.account, proof.record, proof.pulse, path, root])
@@ -85,11 +85,11 @@ def decode_proof(data: bytes) -> Proof | Absence:
             codec.octets(account, ID_BYTES, _REASON),
             codec.octets_upto(record, RECORD_BYTES_MAX, _REASON),
             codec.uint(pulse, UINT_MAX, _REASON),
-            _take_path(path),
+            take_path(path),
             take_root(root),
         )
     _, account, other, path, root = codec.fields(value, 5, _REASON)
-    return Absence(codec.octets(account, ID_BYTES, _REASON), _take_leaf(other), _take_path(path), take_root(root))
+    return Absence(codec.octets(account, ID_BYTES, _REASON), _take_leaf(other), take_path(path), take_root(root))
 
 
 def root_value(root: SealedRoot) -> Value:
@@ -113,13 +113,19 @@ def take_root(value: Value) -> SealedRoot:
     )
 
 
+def path_value(path: Path) -> Value:
+    """The steps of a path as a CBOR value."""
+    return [_step_value(step) for step in path]
+
+
 def _step_value(step: Step) -> Value:
     if isinstance(step, BranchStep):
         return [step.depth, step.sibling]
     return [step.level, step.bits, step.prefix, step.pulse, step.meta]
 
 
-def _take_path(value: Value) -> Path:
+def take_path(value: Value) -> Path:
+    """The path in a CBOR value, unchecked. Raises RemoteError("proof_fields")."""
     return tuple(_take_step(step) for step in codec.items(value, PATH_STEPS_MAX, _REASON))
 
 

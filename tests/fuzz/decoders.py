@@ -19,19 +19,34 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Seal, decode_roster, encode_roster
 from leither_lite.ledger import operations
 from leither_lite.ledger.committee import Willing, Willingness
-from leither_lite.ledger.group import GENESIS_STATE, SealedPulse, State
 from leither_lite.ledger.joins import Application
 from leither_lite.ledger.payments import Invoice
 from leither_lite.ledger.records import Entry, Record, decode_page, encode_page
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.state import (
+    GENESIS_STATE,
+    MERGE,
+    SPLIT,
+    WILLING_BYTES_MAX,
+    Offer,
+    State,
+    Successor,
+    decode_willing,
+    encode_willing,
+    willing_digest,
+)
 from leither_lite.ledger.texts import SecretInvite, SignedInvoice
-from leither_lite.limits import CBOR_DEPTH_MAX
+from leither_lite.ledger.tip import Tip
+from leither_lite.limits import CBOR_DEPTH_MAX, STATE_BYTES_MAX
 from leither_lite.node.events import FRAME_OPERATION, OperationReceived
 from leither_lite.node.transfers import Transfer
 from leither_lite.organization import Charter, SignedCharter
 from leither_lite.store import keys
+from leither_lite.tree import node
 from leither_lite.tree.proof import Absence, Proof, verify
 from leither_lite.tree.proof_cbor import decode_proof, encode_proof
 from leither_lite.tree.proof_json import decode_json, encode_json, read_proof
+from tests.fuzz import receipts
 from tests.fuzz.mutations import Mutation, mutate_bytes, mutate_cbor, mutate_json
 from tests.ledger.founding import (
     FOUNDER,
@@ -173,6 +188,38 @@ def _decode_address(encoded: bytes) -> Willingness:
     return Willingness.decode(content, signature)
 
 
+def _decode_state(encoded: bytes) -> State:
+    state, willing = codec.fields(codec.decode(encoded), 2, "bad_state")
+    return State.decode(
+        codec.octets_upto(state, STATE_BYTES_MAX, "bad_state"),
+        codec.octets_upto(willing, WILLING_BYTES_MAX, "bad_state"),
+    )
+
+
+def _encode_state(state: State) -> bytes:
+    return codec.encode([state.encode(), state.encode_willing()])
+
+
+def _encode_alone(decoded: tuple[State, bytes]) -> bytes:
+    """S, with the digest that was read of those willing, who were not."""
+    state, digest = decoded
+    fields = codec.items(codec.decode(state.encode()), 16, "bad_state")
+    fields[9] = digest
+    return codec.encode(fields)
+
+
+def _mutate_state(rng: Random, encoded: bytes, corpus: Sequence[bytes]) -> bytes:
+    """A change of S and W, more often than not under the digest that is right again."""
+    changed = _mutate_inside(rng, encoded, corpus)
+    with suppress(RemoteError):
+        state, willing = codec.fields(codec.decode(changed), 2, "bad_state")
+        fields = codec.items(codec.decode(codec.octets_upto(state, len(changed), "bad_state")), 16, "bad_state")
+        if rng.randrange(4) and type(willing) is bytes and len(fields) > 9:
+            fields[9] = willing_digest(willing)
+            return codec.encode([codec.encode(fields), willing])
+    return changed
+
+
 def _encode_address(address: Willingness) -> bytes:
     return codec.encode([address.content, address.signature])
 
@@ -185,9 +232,23 @@ def _encode_application(application: Application) -> bytes:
 _GROWN: Final = grown().store
 _SEALED_PULSES: Final = tuple(_GROWN.content()[keys.sealed(pulse)] for pulse in range(3))
 _PAGES: Final = tuple(_GROWN.content()[key] for key in (keys.snapshot(0), keys.changes(1), keys.changes(2)))
-_STATE: Final = State(7, 3, bytes(36), b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20))
 _WILLING: Final = (Willing(b"\1" * 32, "a.example:7000", 5, 1), Willing(b"\2" * 32, "", 6, 0))
-_STATES: Final = (_STATE.encode(), _STATE._replace(appointed=3, willing=_WILLING).encode())
+_PARTS: Final = (
+    Successor(1, bytes(20), node.EMPTY, 5, 6, encode_roster([FOUNDER.public]), b"\7" * 32),
+    Successor(2, b"\x80" + bytes(19), b"\x08" * 36, 0, 0, encode_roster([]), b"\x09" * 32),
+)
+_STATE: Final = State(7, 3, bytes(36), b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20))
+_STATES: Final = (
+    _STATE,
+    _STATE._replace(appointed=3, since=4, willing=_WILLING),
+    _STATE._replace(offer=Offer(MERGE), willing=_WILLING[:1]),
+    _STATE._replace(offer=Offer(SPLIT, _PARTS)),
+    GENESIS_STATE,
+)
+_TIPS: Final = (
+    Tip(b"\1" * 32, encode_roster([FOUNDER.public]), _STATES[1], 1, b"\x80" + bytes(19), 2, b"\3" * 36, 4, 5),
+    Tip(bytes(32), encode_roster([]), _STATES[3], 0, bytes(20), 1, node.EMPTY, 0, 0),
+)
 _ADDRESS: Final = willingness(FOUNDER, 7, address="a.example:7000")
 _OPERATIONS: Final = tuple(
     made.encode()
@@ -200,6 +261,7 @@ _OPERATIONS: Final = tuple(
         appointment(FOUNDER, ORGANIZATION, key_of(3), number=2),
         willingness(FOUNDER, 7, address="a.example:7000"),
         held(bytes(32), [FOUNDER, ORGANIZATION], [key_of(3), key_of(4)]),
+        *receipts.examples(),
     )
 )
 _INVOICE: Final = SignedInvoice.sign(NETWORK, FOUNDER, Invoice(FOUNDER.public, 5, 6, 7, "tea ☕"))
@@ -234,7 +296,10 @@ DECODERS: Final = (
     Decoder("operation", operations.decode, lambda made: made.encode(), _OPERATIONS, _mutate_inside),
     Decoder("record", Record.decode, Record.encode, (Record(5, 4, 3, 2, 1).encode(), Record(0, 0, 0, 0, 0).encode())),
     Decoder("page", decode_page, _encode_page, _PAGES),
-    Decoder("state", State.decode, State.encode, (*_STATES, GENESIS_STATE.encode())),
+    Decoder("state", _decode_state, _encode_state, _encoded(_encode_state, _STATES), _mutate_state),
+    Decoder("state-alone", State.decode_alone, _encode_alone, _encoded(State.encode, _STATES)),
+    Decoder("willing", decode_willing, encode_willing, _encoded(encode_willing, [_WILLING, _WILLING[:1], ()])),
+    Decoder("tip", lambda encoded: Tip.decode(encoded), Tip.encode, _encoded(Tip.encode, _TIPS), _mutate_inside),
     Decoder("sealed-pulse", SealedPulse.decode, SealedPulse.encode, _SEALED_PULSES, _mutate_inside),
     Decoder("charter", Charter.decode, Charter.encode, (charter_of().content,)),
     Decoder("signed-charter", SignedCharter.decode, SignedCharter.encode, (charter_of().encode(),), _mutate_inside),

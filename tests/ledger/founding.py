@@ -10,11 +10,12 @@ from leither_lite.identity import Key
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.body import Body
 from leither_lite.ledger.committee import Appointment, Held, Willingness
-from leither_lite.ledger.group import Group, SealedPulse
+from leither_lite.ledger.group import Group
 from leither_lite.ledger.joins import Admission, Application, Invite, InvitedJoin, RoleChange
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Distribution, Invoice, Payment
 from leither_lite.ledger.records import Role
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.texts import SignedInvoice
 from leither_lite.organization import Charter, SignedCharter, first_writes, usual_parameters

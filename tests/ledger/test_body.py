@@ -105,7 +105,7 @@ def with_willing(group: Group) -> Group:
 
 def with_roster_max(group: Group, roster_max: int) -> Group:
     """The group of a charter that allows no larger roster."""
-    group.roster_max = roster_max
+    group.rules = group.rules._replace(roster_max=roster_max)
     return group
 
 
@@ -220,14 +220,19 @@ REFUSED: Final[dict[Status, list[tuple[Callable[[], Group], Operation]]]] = {
 }
 
 # What `check_signatures` says: tests of payments, joins, committees. Body_full: below. Misplaced: tests of committees.
-# What only a node says: tests of its desk.
+# What only a node says: tests of its desk. Of receipts and the ends of terms: tests/ledger/test_receipts.py.
 ELSEWHERE: Final = {
     Status.OK,
     Status.BAD_SIGNATURE,
     Status.INVOICE_MISMATCH,
     Status.BODY_FULL,
     Status.MISPLACED,
+    Status.NOT_SHOWN,
+    Status.NOTHING_PENDING,
     Status.OTHER_NETWORK,
+    Status.PENDING_FULL,
+    Status.RECEIPTS_SETTLED,
+    Status.TOO_EARLY,
 }
 
 

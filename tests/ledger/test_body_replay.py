@@ -11,9 +11,10 @@ from leither_lite import codec
 from leither_lite.errors import RemoteError
 from leither_lite.header import Header, body_digest, segment_digest
 from leither_lite.ledger.body import Body
-from leither_lite.ledger.group import Group, SealedPulse
+from leither_lite.ledger.group import Group
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.replay import execute_again
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.signed import Status
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_SET_ITEMS_MAX
 from tests.ledger.founding import (
@@ -89,7 +90,7 @@ def test_same_header(sealed: Sealed) -> None:
     execute_again(group, *sealed)
     assert group.header == sealed[0].header
     assert group.sealed == sealed[0]
-    assert group.state.encode() == sealed[0].state
+    assert (group.state.encode(), group.state.encode_willing()) == (sealed[0].state, sealed[0].willing)
     other = before()
     pulse(other, *OPERATIONS, tick=9)
     execute_again(group, *pulse(other, payment(ALICE, BOB, 1, 2), tick=9))
@@ -178,13 +179,21 @@ def test_wrong_header(sealed: Sealed, name: str, value: object, expected: str) -
 
 
 def test_term_rises_by_one_at_most(sealed: Sealed) -> None:
-    execute_again(before(), with_header(sealed[0], term=1), sealed[1])
+    other = before()
+    next_one = Body(other, 1)
+    take(next_one, *OPERATIONS)
+    next_one.close(9)
+    told = next_one.seal(())
+    assert told.header.term == 1
+    execute_again(before(), told, next_one.segments)
+    assert other.state.since == 5, "with a term begins its date"
+    assert reason(with_header(sealed[0], term=1), sealed[1]) == "body_state", "S says when the term began"
     group = before()
     pulse_in_term_1 = Body(group, 1)
     pulse_in_term_1.close(5)
     pulse_in_term_1.seal(())
     later = Body(group, 0).close(5)
-    told = SealedPulse(later.encode(), (), group.roster, group.sealed.inner, 0, 0, group.sealed.state, ())
+    told = replace(group.sealed, header_bytes=later.encode(), signatures=(), entries=())
     assert reason(told, [], group) == "header_term"
 
 

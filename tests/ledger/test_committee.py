@@ -9,16 +9,18 @@ import pytest
 from leither_lite import codec
 from leither_lite.codec import Value
 from leither_lite.errors import RemoteError
-from leither_lite.header import check_seal, decode_roster, encode_roster, sign_seal
+from leither_lite.header import check_seal, decode_roster, encode_roster, roster_digest, sign_seal, state_digest
 from leither_lite.identity import Key, h32
 from leither_lite.ledger import operations
 from leither_lite.ledger.body import Body, next_term
 from leither_lite.ledger.committee import Appointment, Held, Willing, Willingness
-from leither_lite.ledger.group import Group, SealedPulse
+from leither_lite.ledger.group import Group
 from leither_lite.ledger.records import Role
 from leither_lite.ledger.replay import execute_again
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.signed import Status
 from leither_lite.limits import HELD_SIGNATURES_MAX, QUORUM, RECEIPT_TICKS_MAX, WILLING_MAX
+from leither_lite.tree import node
 from tests.ledger.founding import (
     FOUNDER,
     NETWORK,
@@ -177,7 +179,7 @@ def test_the_appointed_seal_the_next_header_in_a_new_term() -> None:
     roster = encode_roster([ALICE.public, BOB.public, CAROL.public])
     assert group.roster == sealed.roster == roster
     assert (group.header.term, group.state.appointed, group.state.role_changes) == (0, 1, 1)
-    assert sealed.meta == group.meta_of(group.state, roster)
+    assert sealed.meta == node.meta(roster_digest(roster), node.EMPTY, 0, 0, state_digest(group.state.encode()))
     execute_again(auditor, sealed, body.segments)
     assert auditor.roster == roster
     assert next_term(group) == 1
@@ -198,7 +200,7 @@ def test_rosters_of_every_size() -> None:
         keys = (*PEOPLE, FOUNDER)[-size:]
         for supervisor in (FOUNDER, ORGANIZATION):
             body = Body(group)
-            group.roster_max = size
+            group.rules = group.rules._replace(roster_max=size)
             assert take(body, appointment(*keys, supervisor=supervisor)) == [Status.OK]
             assert body.roster == encode_roster([key.public for key in keys])
             body.undo()

@@ -1,4 +1,4 @@
-"""The state of a group: its bytes, and that a store which does not hold what was sealed is found out."""
+"""A group from its store: as of every pulse, and a store which does not hold what was sealed is found out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from leither_lite.errors import Halt, RemoteError
 from leither_lite.identity import h20
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.body import Body
-from leither_lite.ledger.committee import Willing
-from leither_lite.ledger.group import GENESIS_STATE, SNAPSHOT_PULSES, Group, SealedPulse, State
-from leither_lite.limits import GROUP_MEMBERS_MAX, SETTLED_TICKS_MIN, STATE_BYTES_MAX, WILLING_MAX
+from leither_lite.ledger.group import SNAPSHOT_PULSES, Group, Rules
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.state import WILLING_BYTES_MAX
+from leither_lite.limits import GROUP_MEMBERS_MAX
 from leither_lite.store import keys
 from leither_lite.store.reader import MemoryStore
 from leither_lite.tree import node
@@ -46,7 +47,7 @@ def kept(store: MemoryStore, group: Group, *operations: Any, tick: int = 0) -> N
     take(body, *operations)
     sealed, header = seal(body, tick)
     store.write([(keys.sealed(header.pulse), sealed.encode())])
-    store.write(ledger.entry_writes(header.pulse, body.records, group.entries))
+    store.write(ledger.entry_writes(header.pulse, header.pulse - 1, body.records, group.entries))
     store.write([(keys.invite(item), header.pulse.to_bytes(8, "big")) for item in body.used_invites])
 
 
@@ -76,9 +77,9 @@ def test_load_as_of_every_pulse(store: MemoryStore) -> None:
             assert len(group.invites) == 0
 
 
-def test_the_charters_limit_of_a_roster(store: MemoryStore) -> None:
-    assert ledger.load(store, NETWORK, SUPPLY).roster_max == 7
-    assert ledger.load(store, NETWORK, SUPPLY, 5, roster_max=3).roster_max == 3
+def test_the_charters_limits_of_a_group(store: MemoryStore) -> None:
+    assert ledger.load(store, NETWORK, SUPPLY).rules == (7, GROUP_MEMBERS_MAX, 1_800)
+    assert ledger.load(store, NETWORK, SUPPLY, 5, rules=Rules(roster_max=3)).rules.roster_max == 3
 
 
 def test_going_on_from_an_older_pulse_gives_the_same(store: MemoryStore) -> None:
@@ -143,103 +144,6 @@ def test_invites_are_a_set_of_the_protocol() -> None:
     assert group.state.invites == expected.root()
 
 
-STATE: Final = State(7, 3, b"\1" * 36, b"\2" * 36, b"\3" * 36, 9, (b"\4" * 20, b"\5" * 20))
-
-
-def test_state_round_trip() -> None:
-    for state in (STATE, GENESIS_STATE):
-        assert State.decode(state.encode()) == state
-    assert codec.decode(STATE.encode()) == [7, 3, b"\1" * 36, b"\2" * 36, b"\3" * 36, 9, [b"\4" * 20, b"\5" * 20]]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"frozen": (b"\5" * 20, b"\4" * 20)},
-        {"frozen": (b"\5" * 20, b"\5" * 20)},
-        {"frozen": (b"\5" * 19,)},
-        {"invites": bytes(35)},
-        {"settled": bytes(37)},
-        {"pending": b""},
-    ],
-    ids=str,
-)
-def test_state_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(RemoteError, match="bad_state"):
-        State.decode(STATE._replace(**change).encode())
-
-
-NODES: Final = (Willing(b"\1" * 32, "a", 5, 1), Willing(b"\2" * 32, "", 2**64 - 1, 0))
-
-
-def test_the_long_form_of_the_state() -> None:
-    for state in (
-        STATE._replace(appointed=3),
-        STATE._replace(willing=NODES),
-        GENESIS_STATE._replace(appointed=2**64 - 1, willing=NODES[:1]),
-    ):
-        assert State.decode(state.encode()) == state
-    told = codec.decode(STATE._replace(appointed=3, willing=NODES).encode())
-    assert type(told) is list
-    assert told[:7] == codec.decode(STATE.encode())
-    assert told[7:] == [3, [[b"\1" * 32, "a", 5, 1], [b"\2" * 32, "", 2**64 - 1, 0]]]
-
-
-@pytest.mark.parametrize(
-    "tail",
-    [
-        [0, []],
-        [0],
-        [1],
-        [1, [], 0],
-        [1, [[b"\2" * 32, "", 0, 0], [b"\1" * 32, "", 0, 0]]],
-        [1, [[b"\1" * 32, "", 0, 0], [b"\1" * 32, "", 0, 0]]],
-        [1, [[b"\1" * 31, "", 0, 0]]],
-        [1, [[b"\1" * 32, "x" * 65, 0, 0]]],
-        [1, [[b"\1" * 32, "", 0, 2]]],
-        [1, [[b"\1" * 32, "", 0]]],
-        [1, [[number.to_bytes(32, "big"), "", 0, 0] for number in range(WILLING_MAX + 1)]],
-        ["1", []],
-    ],
-    ids=str,
-)
-def test_long_form_refused(tail: list[Any]) -> None:
-    short = codec.decode(STATE.encode())
-    assert type(short) is list
-    with pytest.raises(RemoteError, match="bad_state"):
-        State.decode(codec.encode([*short, *tail]))
-
-
-def test_24_willing_nodes_leave_room() -> None:
-    most = 2**64 - 1
-    nodes = tuple(Willing(number.to_bytes(32, "big"), "x" * 64, most, 1) for number in range(WILLING_MAX))
-    state = State(most, most, b"\1" * 36, b"\2" * 36, b"\3" * 36, most, (), most, nodes)
-    assert len(state.encode()) == 2_818
-    ids = tuple(number.to_bytes(20, "big") for number in range(60))
-    assert State.decode(state._replace(frozen=ids).encode()).frozen == ids
-
-
-def test_state_of_at_most_4096_bytes() -> None:
-    ids = tuple(number.to_bytes(20, "big") for number in range(GROUP_MEMBERS_MAX))
-    with pytest.raises(Halt, match="state_too_large"):
-        STATE._replace(frozen=ids).encode()
-    with pytest.raises(RemoteError, match="bad_state"):
-        State.decode(bytes(STATE_BYTES_MAX + 1))
-    most = (STATE_BYTES_MAX - len(STATE._replace(frozen=()).encode()) - 2) // 21
-    content = STATE._replace(frozen=ids[:most]).encode()
-    assert State.decode(content).frozen == ids[:most]
-
-
-def test_date_and_floor() -> None:
-    late = 2 * SETTLED_TICKS_MIN
-    state = GENESIS_STATE.opened(late)
-    assert (state.date, state.floor) == (late, 0)
-    state = state.opened(late + 1)
-    assert (state.date, state.floor) == (late + 1, late - SETTLED_TICKS_MIN)
-    assert state.opened(late + 1).floor == late + 1 - SETTLED_TICKS_MIN
-    assert State(5, 4, *STATE[2:]).opened(6).floor == 4, "the floor never falls"
-
-
 def test_sealed_pulse_round_trip(store: MemoryStore) -> None:
     sealed = ledger.sealed_at(store, 3)
     assert sealed is not None
@@ -247,8 +151,12 @@ def test_sealed_pulse_round_trip(store: MemoryStore) -> None:
     assert sealed.signatures[0][0] == FOUNDER.public
     fields = codec.decode(sealed.encode())
     assert type(fields) is list
-    cut, longer, entries = fields[:-1], [*fields, 0], list(fields)
+    assert len(fields) == 10
+    assert fields[4:9] == [sealed.outbox, 0, 0, sealed.state, sealed.willing]
+    cut, longer, entries, outbox, willing = fields[:-1], [*fields, 0], list(fields), list(fields), list(fields)
     entries[-1] = [[b"", b"", b""]]
-    for wrong in (cut, longer, entries):
+    outbox[4] = bytes(35)
+    willing[8] = bytes(WILLING_BYTES_MAX + 1)
+    for wrong in (cut, longer, entries, outbox, willing):
         with pytest.raises(RemoteError, match="bad_sealed_pulse"):
             SealedPulse.decode(codec.encode(wrong))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -13,8 +14,9 @@ from leither_lite.header import encode_roster, sign_seal
 from leither_lite.identity import Key
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.body import Body
-from leither_lite.ledger.group import SNAPSHOT_PULSES, Group, SealedPulse
+from leither_lite.ledger.group import SNAPSHOT_PULSES, Group
 from leither_lite.ledger.handovers import handover_of, handover_writes, handovers, jump_writes
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.signed import Status
 from leither_lite.node import retention
 from leither_lite.store import keys
@@ -60,7 +62,7 @@ class Chain:
         pulse = body.close(tick).pulse
         sealed = body.seal(tuple((key.public, sign_seal(key, body.header_bytes)) for key in by))
         self.store.write([(keys.sealed(pulse), sealed.encode())])
-        self.store.write(ledger.entry_writes(pulse, body.records, self.group.entries))
+        self.store.write(ledger.entry_writes(pulse, pulse - 1, body.records, self.group.entries))
         self.store.write([(keys.invite(item), pulse.to_bytes(8, "big")) for item in body.used_invites])
         self.store.write([(keys.segment(pulse, index), segment) for index, segment in enumerate(body.segments)])
         if body.changes_roster:
@@ -190,15 +192,10 @@ def test_the_oldest_pulse_here_is_checked_against_the_handover_before(chain: Cha
     sealed = ledger.sealed_at(store, SECOND)
     assert sealed is not None
     by_new = ((CAROL.public, sign_seal(CAROL, sealed.header_bytes)),)
-    told = SealedPulse(sealed.header_bytes, by_new, *sealed_parts(sealed))
+    told = replace(sealed, signatures=by_new)
     store.write([(keys.sealed(SECOND), told.encode())])
     with pytest.raises(Halt, match="no_quorum"):
         chain.loaded(SECOND, store)
-
-
-def sealed_parts(sealed: SealedPulse) -> tuple[Any, ...]:
-    """What follows the signatures."""
-    return sealed.roster, sealed.inner, sealed.sent_out, sealed.settled_in, sealed.state, sealed.entries
 
 
 def test_the_first_handover_as_the_oldest_pulse(chain: Chain) -> None:
@@ -209,7 +206,7 @@ def test_the_first_handover_as_the_oldest_pulse(chain: Chain) -> None:
     assert sealed is not None
     [(key, signature)] = sealed.signatures
     for wrong in ((), ((key, signature[:-1] + bytes([signature[-1] ^ 1])),)):
-        told = SealedPulse(sealed.header_bytes, wrong, *sealed_parts(sealed))
+        told = replace(sealed, signatures=wrong)
         store.write([(keys.sealed(FIRST), told.encode())])
         with pytest.raises(Halt, match="bad_signature"):
             chain.loaded(FIRST, store)

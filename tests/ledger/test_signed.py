@@ -13,6 +13,7 @@ from leither_lite.errors import RemoteError
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.signed import SIGNED_BYTES_MAX, Status, signature_field, signed_content
 from leither_lite.organization import PARAMETERS
+from tests.fuzz import receipts
 from tests.ledger.founding import (
     admission,
     appointment,
@@ -62,7 +63,9 @@ def test_a_missing_row_is_noticed(status: Status) -> None:
         appointment(ALICE),
         willingness(ALICE),
         held(bytes(32), []),
+        *receipts.examples(),
     ],
+    ids=lambda operation: type(operation).__name__,
 )
 def test_the_page_has_every_code(operation: Operation) -> None:
     code = operation.encode()[1]
