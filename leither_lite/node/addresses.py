@@ -6,6 +6,8 @@ dials: the edge does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from leither_lite import codec
 from leither_lite.address import split_address
 from leither_lite.board import Board
@@ -58,6 +60,7 @@ class Addresses:
         self._books = books
         self._peers = peers
         self._clock = clock
+        self.more: Callable[[], list[str]] = list
         self._record: Willingness | None = None
         self._is_counted = False
         self._asked = b""
@@ -95,6 +98,7 @@ class Addresses:
             if each.address and each.key != own:
                 known.setdefault(each.key, each.address)
         found = [known[key] for key in self._books.group.roster_keys if key in known]
+        found += self.more()
         found += self._bootstrap
         found += [known[key] for key in sorted(known, key=lambda each: account_id(own + each))]
         own_address = self.own or ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leither_lite.header import segment_digest
-from leither_lite.ledger.group import BodyEntries
+from leither_lite.ledger.sealed import BodyEntries
 
 
 class Bodies:

@@ -17,11 +17,13 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Signatures, check_seal, header_digest, segment_digest
 from leither_lite.identity import seal_message, verify
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import SEALED_BYTES_MAX, SealedPulse
+from leither_lite.ledger.children import Place
 from leither_lite.ledger.handovers import handover_writes, jump_writes
+from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
 from leither_lite.limits import FRAME_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.books import Books
+from leither_lite.node.group_states import make_group_state, take_group_state
 from leither_lite.node.peers import Peer, Peers
 from leither_lite.node.states import STATE_BYTES_MAX, check_state, make_state, parts_of
 from leither_lite.organization import SignedCharter
@@ -36,6 +38,8 @@ JUMP_PULSES_MIN: Final = 64
 ASK_MS: Final = 4_000
 STATE_MS_MAX: Final = 120_000
 """How long the parts of a state may take, all together."""
+FAILED_MS: Final = 1_000
+"""Who has not answered, or has refused, is not asked again before."""
 REST_MS: Final = 10_000
 """For how long who has not answered is asked last."""
 CHUNK_BYTES: Final = 48 * 1024
@@ -53,6 +57,7 @@ class Catchup:
         self._charter = charter
         self._books = books
         self._peers = peers
+        self.shown_node: Callable[[], tuple[Place, bytes] | None] = lambda: None
         self.on_pulse: Callable[[Effects, SealedPulse, list[bytes], bytes, int], None] = _nothing
         self._asked: tuple[bytes, int, int] | None = None  # whom, for which pulse (0: the state), until when
         self._parts: list[bytes] = []
@@ -78,7 +83,7 @@ class Catchup:
         roster = self._books.group.roster_keys
         members = [peer for peer in self._peers.members() if peer.status is not None]
         told = sorted((peer.told for peer in members if peer.key in roster), reverse=True)
-        liars = LIARS[len(roster)]
+        liars = LIARS.get(len(roster), 0)
         if len(told) > liars:
             newest = told[liars]
         else:
@@ -101,19 +106,52 @@ class Catchup:
                 self._asked = None
         if self.jumped:
             return
+        shown = self.shown_node()
+        if shown is not None:
+            self._poll_group(effects, shown[0], now_ms, source)
+            return
         # Who has a member to ask asks no stranger: anybody can say that he is ahead.
         asked = self._peers.members() or self._peers.connected.values()
         ahead = [peer for peer in asked if peer.status is not None and peer.status.pulse > tip]
+        ahead = [peer for peer in ahead if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
         if not ahead:
             return
         chosen = min(ahead, key=lambda peer: self._order(peer, source, now_ms))
         told = chosen.status.pulse if chosen.status is not None else tip
         # Only a state is taken from who is no member as far as is known here.
-        if told - tip > JUMP_PULSES_MIN or chosen.needs_state or not self._peers.is_member(chosen.key):
+        is_far = told - tip > JUMP_PULSES_MIN and self._books.group.is_root
+        if is_far or chosen.needs_state or not self._peers.is_member(chosen.key):
             self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
             self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
         else:
             self._ask(effects, chosen, tip + 1, encode([frames.WANT_PULSE, tip + 1]), now_ms)
+
+    def _poll_group(self, effects: Effects, place: Place, now_ms: int, source: bytes) -> None:
+        """Ask, where the branch shows another header of this node's group than the last here."""
+        group = self._books.group
+        here = (group.prefix, group.bits) == place
+        near = [peer for peer in self._peers.connected.values() if (peer.prefix, peer.bits) == place]
+        near = [peer for peer in near if not here or peer.told > group.header.pulse]
+        near = [peer for peer in near if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
+        pulse = group.header.pulse + 1
+        if not near and not here:
+            # All who belong there have missed the split: its other parts still have the last headers before it.
+            kin = [
+                peer for peer in self._peers.connected.values() if peer.bits > group.bits and group.holds(peer.prefix)
+            ]
+            near = [peer for peer in kin if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
+            if near:
+                chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
+                self._ask(effects, chosen, pulse, encode([frames.WANT_PULSE, pulse]), now_ms)
+            return
+        if not near:
+            return
+        chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
+        if here and not chosen.needs_state and chosen.told - pulse < JUMP_PULSES_MIN:
+            self._ask(effects, chosen, pulse, encode([frames.WANT_PULSE, pulse]), now_ms)
+        else:
+            self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
+            self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
 
     def _order(self, peer: Peer, source: bytes, now_ms: int) -> tuple[bool, bool, bool, bytes]:
         failed = peer.failed_ms is not None and now_ms - peer.failed_ms < REST_MS
@@ -183,8 +221,9 @@ class Catchup:
         header = sealed.header
         try:
             if header.previous != group.digest:
+                self._peers.connected[source].needs_state = True  # it has gone on without what comes between
                 raise RemoteError("pulse_elsewhere", f"pulse {header.pulse} does not follow the last header here")
-            check_seal(sealed.header_bytes, sealed.signatures, group.roster_keys)
+            check_seal(sealed.header_bytes, sealed.signatures, self._books.sealers)
             self.on_pulse(effects, sealed, segments, source, now_ms)
         except RemoteError:
             self._peers.connected[source].failed_ms = now_ms
@@ -193,6 +232,10 @@ class Catchup:
 
     def give_pulse(self, effects: Effects, pulse: int, source: bytes) -> None:
         """Answer who asks for a pulse and its body."""
+        first = next(self._reader.scan(keys.sealed(pulse), keys.PULSES[1]), None)
+        is_root = self._books.group.is_root
+        if first is not None and not is_root:
+            pulse = keys.sequence_of(first[0])  # outside the root group pulses are not consecutive
         content = self._reader.get(keys.sealed(pulse))
         segments = [segment for _, segment in self._reader.scan(*keys.segments(pulse))]
         if content is None or not pulse or len(segments) != len(SealedPulse.decode(content).entries):
@@ -218,7 +261,11 @@ class Catchup:
             newest = ledger.last_sealed(self._reader)
             if newest is None or header_digest(newest.header_bytes) != self._blob[0]:
                 effects.work.append((source, STATE_WORK))
-                self._blob = make_state(self._reader)
+                group = self._books.group
+                if group.is_root:
+                    self._blob = make_state(self._reader)
+                else:
+                    self._blob = header_digest(group.sealed.header_bytes), make_group_state(self._reader, group)
         blob = self._blob[1]
         parts = (len(blob) + CHUNK_BYTES - 1) // CHUNK_BYTES
         if number >= parts:
@@ -257,6 +304,14 @@ class Catchup:
 
     def _jump(self, effects: Effects, content: bytes) -> None:
         """Take a state as it was sealed: its header must be, and everything in it be what that commits to."""
+        shown = self.shown_node()
+        if shown is not None:
+            group = self._books.group
+            effects.writes += take_group_state(self._reader, group.network, content, *shown)
+            effects.renew = self.jumped = True
+            pulse = max(group.header.pulse, int.from_bytes(shown[1][:8], "big"))
+            effects.notes.append(Note("caught_up", {"pulse": pulse, "pulses": pulse - group.header.pulse}))
+            return
         parts = parts_of(content)
         sealed = SealedPulse.decode(parts.sealed)
         header, group = sealed.header, self._books.group

@@ -67,7 +67,7 @@ class Checkpoints:
         roster = decode_roster(checkpoint.roster)
         entries = [group.entries.get(account_id(key)) for key in roster]
         roles = [None if entry is None else entry.record.role for entry in entries]
-        return len(roster) <= group.roster_max and all(role in (Role.MEMBER, Role.SUPERVISOR) for role in roles)
+        return len(roster) <= group.rules.roster_max and all(role in (Role.MEMBER, Role.SUPERVISOR) for role in roles)
 
     def hear(self, effects: Effects, checkpoint: Checkpoint) -> bool:
         """One that a member has passed on; True if it is newer than all before. Raises RemoteError if it is not the

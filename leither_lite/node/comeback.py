@@ -74,7 +74,7 @@ class Comeback:
             return
         others = [peers.connected.get(key) for key in roster if key != own]
         told = [peer.told for peer in others if peer is not None and peer.status is not None]
-        if len(told) >= max(1, QUORUM[len(roster)] - 1):
+        if len(told) >= max(1, QUORUM.get(len(roster), 1) - 1):
             self._found = max([pulse, *told])
 
     def may_speak(self, header: Header, *, opens_term: bool, on_roster: bool) -> bool:

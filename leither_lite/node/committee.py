@@ -7,91 +7,86 @@ ledger does) or what is agreed on (the engine does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
 
+from leither_lite import codec
 from leither_lite.board import Board
-from leither_lite.codec import encode
+from leither_lite.codec import Value
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
-from leither_lite.header import Header, Signatures, segment_digest
+from leither_lite.header import Header, Signatures, check_seal, header_digest, take_signatures
 from leither_lite.identity import Key
-from leither_lite.ledger.group import SealedPulse
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.node import frames
-from leither_lite.node.bodies import Bodies
-from leither_lite.node.books import Books
+from leither_lite.node.bench import Bench, anchor_of
 from leither_lite.node.clock import Clock
 from leither_lite.node.comeback import Comeback
 from leither_lite.node.evidence import EvidenceBook
-from leither_lite.node.holders import Holders
+from leither_lite.node.keeping import Holding, Keeping
 from leither_lite.node.peers import HEARD_MAX, Peers
 from leither_lite.node.pool import content_digest
+from leither_lite.node.scope import Scope
 from leither_lite.pulse.agreement import NeedProposal, NeedVerdict, Timing
 from leither_lite.pulse.engine import ELSEWHERE, NEW, Engine, Found, KeepBody, Sealed, Send
 from leither_lite.pulse.votes import Place, Proposal, SealVote, Vote
 from leither_lite.store import keys
-from leither_lite.store.reader import Reader
-
-ASK_SEGMENTS_MS: Final = 500
 
 
-class Committee:
+class Committee(Bench):
     """This node's seat at the agreement of its group, or beside it where it has none."""
 
     def __init__(
         self,
-        reader: Reader,
+        scope: Scope,
         board: Board,
         network: bytes,
         key: Key,
-        books: Books,
+        books: Keeping,
         peers: Peers,
         clock: Clock,
-        holders: Holders,
+        holders: Holding,
         comeback: Comeback,
         now_ms: int,
+        evidence: EvidenceBook,
+        audience: Callable[[], Iterable[bytes]] | None = None,
     ) -> None:
-        """Go on from the store: what this node has signed, and the body that it is locked on. Raises Halt."""
-        self._reader = reader
-        self._key = key
-        self._books = books
-        self._peers = peers
-        self._clock = clock
-        self._holders = holders
+        """Go on from the store: what this node has signed, and the body that it is locked on. Raises Halt.
+
+        `scope`: where the group's rows lie. `audience`: the keys of those to whom everything is told; None: all members
+        of the node's own group.
+        """
+        engine = Engine(network, key, Timing(clock.pulse_ms))
+        super().__init__(scope, board.bodies_bytes, key, books, peers, clock, holders, engine)
         self.comeback = comeback
-        self.engine = Engine(network, key, Timing(clock.pulse_ms))
         self.on_sealed: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.want_body: Callable[[Effects, bytes], None] = lambda effects, source: None
-        self._bodies = Bodies(board.bodies_bytes, self._needed)
         self._wanted_round: int | None = None
         self._cycle_passed = False
-        self._unjudged: dict[bytes, int] = {}  # digests of proposals whose bodies are missing, when to ask again
-        self._asked = 0
+        self._tried_ms = 0
         self._heard: dict[bytes, None] = {}
-        self._wanting: dict[bytes, dict[bytes, None]] = {}  # segments that are awaited here: who else wants them
-        self.evidence = EvidenceBook(reader)
-        self._body_rows = 0
-        for _, segment in reader.scan(*keys.BODY):
-            self._body_rows += 1
-            self._bodies.keep(segment)
+        self._audience = audience
+        self.slot_ms: Callable[[], int] | None = None
+        self.may_begin: Callable[[int], bool] = holders.is_final
+        self.evidence = evidence
         self._open(now_ms, start=True)
 
     def _open(self, now_ms: int, *, start: bool = False) -> None:
         group = self._books.group
-        header = group.header
-        place = Place(header.level, header.bits, header.prefix, self._books.term, group.digest)
-        rows = list(self._reader.scan(*keys.VOTES)) if start else []
+        place = Place(group.level, group.bits, group.prefix, self._books.term, group.digest)
+        rows = list(self._scope.scan(*keys.VOTES)) if start else []
         self._wanted_round = None
         self._unjudged = {}
         self._heard = {}
         self._wanting = {}
-        roster = () if self._books.seals_alone else group.roster_keys
+        roster = () if self._books.seals_alone else self._books.sealers
         self.engine.open(place, roster, now_ms, silent=self.comeback.silent, rows=rows)
 
     @property
     def deadline_ms(self) -> int | None:
         """When `turn` wants to be called next."""
         due = [due_ms for due_ms in (self.engine.deadline_ms, *self._unjudged.values()) if due_ms is not None]
+        if self.slot_ms is not None and self._wanted_round == 0 and self.slot_ms() > self._tried_ms:
+            due.append(self.slot_ms())
         return min(due, default=None)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -116,7 +111,7 @@ class Committee:
             message = SealVote.take(value)
             heard = self.engine.take_seal(message, now_ms)
         if heard is NEW:
-            self._peers.tell(effects, content, source)
+            self._tell(effects, content, source)
         elif heard is ELSEWHERE:
             # It may be of the next instance: when it is repeated then, it must be heard.
             self._heard.pop(digest, None)
@@ -124,9 +119,13 @@ class Committee:
                 effects, self._books.group, message.place, message.header, ((message.key, message.signature),)
             ):
                 self._hear(digest)
-                self._peers.tell(effects, content, source)
+                self._tell(effects, content, source)
             if message.place.term <= self._books.term:
                 self._answer_late(effects, message.place.previous, source)
+
+    def _tell(self, effects: Effects, content: bytes, source: bytes = b"") -> None:
+        """Tell everybody whom this group's agreement concerns."""
+        self._peers.tell(effects, content, source, None if self._audience is None else self._audience())
 
     def _hear(self, digest: bytes) -> None:
         """Remember a frame of this instance: what is repeated need not be decoded again."""
@@ -140,111 +139,11 @@ class Committee:
         if self._books.group.header.previous == previous and sealed.header.pulse:
             effects.sends.append((source, frames.sealed_frame(sealed.header_bytes, sealed.signatures)))
 
-    def take_segment(self, effects: Effects, segment: bytes, now_ms: int) -> bool:
-        """A segment of a body; False if no proposal here has it."""
-        digest = segment_digest(segment)
-        wanted = self._is_awaited(digest)
-        if wanted:
-            self._bodies.keep(segment)
-            self._peers.tell(effects, frames.segment_frame(segment), keys=self._wanting.pop(digest, {}))
-            self._judge_waiting(effects, now_ms)
-        return wanted
-
-    def _is_awaited(self, digest: bytes) -> bool:
-        """True if a proposal here has a segment with this digest, and no verdict for want of its body."""
-        proposals = [self.engine.proposal(waiting) for waiting in self._unjudged]
-        return any(digest == entry[0] for proposal in proposals if proposal is not None for entry in proposal.entries)
-
-    def give_segments(self, effects: Effects, digests: list[bytes], source: bytes) -> None:
-        """Answer who asks for segments of a proposal: at once, or when one that is awaited here has come."""
-        for digest in dict.fromkeys(digests):
-            segment = self._bodies.get(digest)
-            if segment is not None:
-                if self._peers.may_give(effects, len(segment), source):
-                    effects.sends.append((source, frames.segment_frame(segment)))
-            elif self._is_awaited(digest):
-                self._wanting.setdefault(digest, {})[source] = None
-
-    # -- bodies ----------------------------------------------------------------------------------------------------
-
-    def _needed(self) -> frozenset[bytes]:
-        """Digests of the segments that must not be lost: of what is executed, and of what this node is locked on."""
-        bodies = [] if self._books.proposed is None else [tuple(self._books.proposed.entries)]
-        for digest in (self.engine.agreement.locked, self.engine.agreement.valid):
-            proposal = self.engine.proposal(digest)
-            if proposal is not None:
-                bodies.append(proposal.entries)
-        return frozenset(entry[0] for entries in bodies for entry in entries)
-
-    def _await_body(self, effects: Effects, proposal: Proposal, source: bytes, now_ms: int) -> None:
-        """The proposer sends its body with the proposal; from others it must be asked for."""
-        self._unjudged[proposal.digest] = now_ms + ASK_SEGMENTS_MS
-        if source != proposal.key:
-            effects.sends.append((source, encode([frames.WANT_SEGMENTS, list(self._bodies.missing(proposal.entries))])))
-
-    def _ask_again(self, effects: Effects, now_ms: int) -> None:
-        for digest, due_ms in list(self._unjudged.items()):
-            if due_ms > now_ms:
-                continue
-            proposal = self.engine.proposal(digest)
-            members = self._peers.members()
-            if proposal is None or not self._bodies.missing(proposal.entries):
-                del self._unjudged[digest]
-                self._judge(effects, digest, now_ms)
-                continue
-            self._unjudged[digest] = now_ms + ASK_SEGMENTS_MS
-            if members:
-                self._asked += 1
-                peer = members[self._asked % len(members)]
-                wanted = encode([frames.WANT_SEGMENTS, list(self._bodies.missing(proposal.entries))])
-                effects.sends.append((peer.key, wanted))
-
-    def _judge_waiting(self, effects: Effects, now_ms: int) -> None:
-        for digest in list(self._unjudged):
-            proposal = self.engine.proposal(digest)
-            if proposal is not None and not self._bodies.missing(proposal.entries):
-                del self._unjudged[digest]
-                self._judge(effects, digest, now_ms)
-
-    def _execute(self, proposal: Proposal) -> bool:
-        """Have a proposal's body executed as the books' proposed one; False if its body is not here.
-
-        Raises RemoteError if it does not hold.
-        """
-        books = self._books
-        if books.proposed is not None and books.proposed.digest == proposal.digest:
-            return True
-        if self._bodies.missing(proposal.entries):
-            return False
-        books.adopt(proposal.header, proposal.entries, self._bodies.of(proposal.entries))
-        return True
-
-    def _judge(self, effects: Effects, digest: bytes, now_ms: int) -> None:
-        """Answer the engine's question."""
-        proposal = self.engine.proposal(digest)
-        if proposal is None:
-            return
-        try:
-            if not self._execute(proposal):
-                self._unjudged.setdefault(digest, now_ms + ASK_SEGMENTS_MS)
-                return
-            header = Header.decode(proposal.header)
-            own = proposal.key == self._key.public
-            timely = own or (
-                self._clock.accepts(header.tick, now_ms, proposal.round)
-                and not self._books.leaves_out
-                and self._holders.suffices(self._books.proposed, now_ms)
-            )
-            valid = True
-        except RemoteError:
-            valid = timely = False
-        self.engine.judged(digest, valid, timely, now_ms)
-
     # -- proposing -------------------------------------------------------------------------------------------------
 
     def work(self, now_ms: int) -> None:
         """Begin an agreement if something waits for a seal, and the last pulse is final."""
-        if self.engine.is_member and self._books.has_work and self._holders.is_final(now_ms):
+        if self.engine.is_member and self._books.has_work and self.may_begin(now_ms):
             self.engine.start(now_ms)
 
     def propose(self, now_ms: int, *, cycle_ends: bool) -> None:
@@ -254,6 +153,9 @@ class Committee:
         than cycles, and nobody waits for two.
         """
         round_ = self._wanted_round
+        self._tried_ms = now_ms
+        if self.slot_ms is not None:
+            cycle_ends = now_ms >= self.slot_ms()
         self._cycle_passed |= cycle_ends and round_ is None and self.engine.agreement.is_started
         if round_ is None or (round_ == 0 and not cycle_ends and not self._cycle_passed):
             return
@@ -294,12 +196,12 @@ class Committee:
             elif isinstance(output, KeepBody):
                 self._write_body(effects, output.proposal)
             else:
-                effects.writes.append(output)
+                effects.writes += self._scope.writes([output])
 
     def _send(self, effects: Effects, send: Send, now_ms: int) -> None:
         content = frames.message_frame(send.message)
         self._hear(content_digest(content))
-        self._peers.tell(effects, content)
+        self._tell(effects, content)
         if isinstance(send.message, Proposal) and not send.again:
             for segment in self._bodies.of(send.message.entries):
                 self._peers.tell(effects, frames.segment_frame(segment), keys=self.engine.roster)
@@ -309,12 +211,16 @@ class Committee:
         if self.engine.sealed is None:
             effects.sends += [(peer, frames.message_frame(message)) for message in self.engine.newest()]
 
-    def _write_body(self, effects: Effects, proposal: Proposal) -> None:
-        for index, entry in enumerate(proposal.entries):
-            segment = self._bodies.get(entry[0])
-            if segment is not None:
-                effects.writes.append((keys.body(index), segment))
-        self._body_rows = max(self._body_rows, len(proposal.entries))
+    def take_sealed(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[9, header, signatures] of a group that this node has a seat in. Raises RemoteError."""
+        _, header_bytes, signed = codec.fields(values, 3, "bad_seal")
+        header_bytes = codec.octets_upto(header_bytes, 256, "bad_seal")
+        if Header.decode(header_bytes).previous != self._books.group.digest:
+            return
+        signatures = take_signatures(signed, "bad_seal")
+        effects.work.append((source, len(signatures)))
+        check_seal(header_bytes, signatures, self._books.sealers)
+        self.sealed(effects, header_bytes, header_digest(header_bytes), signatures, source, now_ms)
 
     # -- seals -----------------------------------------------------------------------------------------------------
 
@@ -329,9 +235,12 @@ class Committee:
                 self.want_body(effects, source)
                 return False
             try:
-                self._execute(proposal)
+                is_executed = self._execute(proposal)
             except RemoteError:
                 return False  # a quorum has sealed what does not hold: this node does not go along
+            if not is_executed:  # it builds on a root header that is not here yet
+                self.want_body(effects, source)
+                return False
         self.seal(effects, signatures, source, now_ms)
         return True
 
@@ -343,12 +252,12 @@ class Committee:
     def _go_on(self, effects: Effects, source: bytes, now_ms: int) -> None:
         sealed = self._books.group.sealed
         self._clock.follow(self._books.group.header, now_ms)
-        effects.writes += [(keys.body(index), None) for index in range(self._body_rows)]
+        effects.writes += self._scope.writes([(keys.body(index), None) for index in range(self._body_rows)])
         self._body_rows = 0
         self._bodies.clear()
         frame = frames.sealed_frame(sealed.header_bytes, sealed.signatures)
         self._peers.hear(frame, now_ms)
-        self._peers.tell(effects, frame, source)
+        self._tell(effects, frame, source)
         self.on_sealed(effects, now_ms)
         self._open(now_ms)
         self.work(now_ms)
@@ -371,13 +280,13 @@ class Committee:
         if body is None or body.header_bytes != sealed.header_bytes:
             if term not in (books.term, books.term + 1):
                 raise RemoteError("header_term", f"term {term} where {books.term} is due")
-            books.adopt(sealed.header_bytes, sealed.entries, segments, term)
+            books.adopt(sealed.header_bytes, sealed.entries, segments, term, anchor_of(sealed))
         self.seal(effects, sealed.signatures, source, now_ms)
 
     def look_around(self) -> None:
         """Somebody has told how far it is."""
         group = self._books.group
-        self.comeback.look_around(self._peers, group.roster_keys, self._key.public, group.header.pulse)
+        self.comeback.look_around(self._peers, self._books.sealers, self._key.public, group.header.pulse)
 
     def reopen(self, now_ms: int) -> None:
         """The term has changed, or this node may sign again."""

@@ -11,8 +11,8 @@ from typing import Final
 from leither_lite.effects import Effects, Note
 from leither_lite.header import Signatures, header_digest
 from leither_lite.identity import seal_message, verify
-from leither_lite.ledger.group import Group
 from leither_lite.node.frames import name_of
+from leither_lite.node.keeping import Grouped
 from leither_lite.pulse.votes import Evidence, Place, SealVote
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
@@ -43,7 +43,7 @@ class EvidenceBook:
         effects.writes.append((keys.evidence(number), evidence.encode()))
         effects.notes.append(Note("evidence", {"kind": evidence.kind, "account": name_of(evidence.key)}))
 
-    def compare(self, effects: Effects, group: Group, place: Place, header: bytes, signatures: Signatures) -> bool:
+    def compare(self, effects: Effects, group: Grouped, place: Place, header: bytes, signatures: Signatures) -> bool:
         """Signatures under another header for the predecessor of the last one: True if one of them is evidence.
 
         `place` is that header's. Only keys that have signed the last header's seal can be accused: once each.

@@ -12,7 +12,7 @@ from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Signatures, signatures_value
 from leither_lite.identity import account_id
-from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, TICK_TOLD_MAX, UINT_MAX
+from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, ID_BITS, ID_BYTES, TICK_TOLD_MAX, UINT_MAX
 from leither_lite.node.events import FRAME_OPERATION
 from leither_lite.pulse.votes import Proposal, SealVote, Vote
 
@@ -38,8 +38,19 @@ HELD: Final = 19
 REFUSED: Final = 20
 NOT_HERE: Final = 21
 CHECKPOINT: Final = 22
+# 23 and less take one byte of CBOR; the kinds between groups have two.
+BRANCH: Final = 24
+WANT_BRANCH: Final = 25
+CHILD: Final = 26
+WANT_UPPER: Final = 27
+UPPER: Final = 28
+FIND: Final = 29
+FOUND: Final = 30
+ASK_RECEIPTS: Final = 31
 
-KINDS: Final = range(OPERATION, CHECKPOINT + 1)
+KINDS: Final = frozenset({*range(OPERATION, CHECKPOINT + 1), *range(BRANCH, ASK_RECEIPTS + 1)})
+BETWEEN_GROUPS: Final = frozenset(range(BRANCH, ASK_RECEIPTS + 1))
+_TWO_BYTES: Final = 0x18
 STRANGERS: Final = frozenset({OPERATION, STATUS, WANT_CHARTER, CHARTER, APPLICATION, STATE, REFUSED, SEALED, NOT_HERE})
 """What a node takes from who is not a member: to join, and to be told by those whom it has asked."""
 REASON_BYTES_MAX: Final = 64
@@ -53,6 +64,9 @@ class Status(NamedTuple):
     tick: int
     counts: int
     """1 where the count is the node's own since the term began, 0 where it only goes on from a header."""
+    bits: int = 0
+    prefix: bytes = bytes(ID_BYTES)
+    """Of its level-1 group."""
 
     def encode(self) -> bytes:
         """The frame."""
@@ -61,21 +75,27 @@ class Status(NamedTuple):
     @classmethod
     def take(cls, values: list[Value]) -> Status:
         """Raises RemoteError("bad_status")."""
-        _, pulse, digest, tick, counts = codec.fields(values, 5, "bad_status")
+        _, pulse, digest, tick, counts, bits, prefix = codec.fields(values, 7, "bad_status")
         return cls(
             codec.uint(pulse, UINT_MAX, "bad_status"),
             codec.octets(digest, DIGEST_BYTES, "bad_status"),
             codec.uint(tick, TICK_TOLD_MAX, "bad_status"),
             codec.uint(counts, 1, "bad_status"),
+            codec.uint(bits, ID_BITS, "bad_status"),
+            codec.octets(prefix, ID_BYTES, "bad_status"),
         )
 
 
 def kind_of(content: bytes) -> int:
     """The kind of a frame without decoding the rest. Raises RemoteError("bad_frame")."""
-    if len(content) < 2 or len(content) > FRAME_BYTES_MAX or not 0x81 <= content[0] <= 0x97 or content[1] >= 24:
+    if len(content) < 2 or len(content) > FRAME_BYTES_MAX or not 0x81 <= content[0] <= 0x97:
         raise RemoteError("bad_frame", "not an array that begins with its kind")
     kind = content[1]
-    if kind not in KINDS:
+    if kind == _TWO_BYTES and len(content) > 2:
+        kind = content[2]
+        if kind not in BETWEEN_GROUPS:
+            raise RemoteError("bad_frame", f"an unknown kind of frame: {kind}")
+    elif kind not in KINDS or kind in BETWEEN_GROUPS:
         raise RemoteError("bad_frame", f"an unknown kind of frame: {kind}")
     return kind
 

@@ -12,13 +12,14 @@ from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
+from leither_lite.header import Signatures
 from leither_lite.identity import Key, account_id, h32
-from leither_lite.ledger.body import Body
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.group import Group
 from leither_lite.limits import DIGEST_BYTES, HELD_SIGNATURES_MAX, KEY_BYTES, SIGNATURE_BYTES
 from leither_lite.node.clock import TICKS_APART_MAX
 from leither_lite.node.frames import HELD
+from leither_lite.node.keeping import Draftable
 
 DRAW_TICKS: Final = 5
 ENOUGH_TICKS: Final = 15
@@ -61,6 +62,11 @@ class Holders:
         for (of, key), signature in early.items():
             if of == digest and key in self._willing and Held.is_signed(self._network, key, signature, digest):
                 self._signatures[key] = signature
+
+    @property
+    def signatures(self) -> Signatures:
+        """Those who have signed, keys rising, at most 16."""
+        return tuple(sorted(self._signatures.items())[:HELD_SIGNATURES_MAX])
 
     def _ticks(self, now_ms: int) -> int:
         return (now_ms - self._since_ms) // self._pulse_ms
@@ -141,7 +147,7 @@ class Holders:
         signatures = sorted(self._signatures.items())[:HELD_SIGNATURES_MAX]
         return Held(self._digest, tuple(signatures), tuple(silent))
 
-    def suffices(self, body: Body | None, now_ms: int) -> bool:
+    def suffices(self, body: Draftable | None, now_ms: int) -> bool:
         """True if a body that somebody proposes has the signatures that make its predecessor final, and names nobody as
         silent before it is time, or who is not."""
         operation = None if body is None or not body.operations else body.operations[0][0]

@@ -6,22 +6,24 @@ understands it. Never decides what is sealed, and never answers a stranger but w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from leither_lite import codec
-from leither_lite.codec import Value, encode
+from leither_lite.codec import Value
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, check_seal, header_digest, take_signatures
 from leither_lite.identity import Key
 from leither_lite.ledger.committee import Held
-from leither_lite.ledger.joins import Application, InvitedJoin
+from leither_lite.ledger.joins import InvitedJoin
+from leither_lite.ledger.settling import Reclaim, Resolve, Settle
 from leither_lite.ledger.signed import Status as LedgerStatus
+from leither_lite.ledger.structure import TermEnd
 from leither_lite.limits import SEGMENT_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.addresses import Addresses
 from leither_lite.node.applicant import Applicant
+from leither_lite.node.between import Between
 from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
 from leither_lite.node.checkpoints import Checkpoints
@@ -33,10 +35,10 @@ from leither_lite.node.heartbeat import Heartbeat
 from leither_lite.node.holders import Holders
 from leither_lite.node.peers import NEAR_PULSES_MAX, Peers
 from leither_lite.node.pool import content_digest
+from leither_lite.node.reception import Reception
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.agreement import LIARS
 from leither_lite.pulse.votes import Place
-from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 
 REPEAT_MS: Final = 8_000
@@ -47,11 +49,6 @@ ANSWER_MS: Final = 1_000
 TELL_BYTES_MAX: Final = 256 * 1024
 """Of waiting operations, so much is told to a member that has just come."""
 OPERATION_WORK: Final = 2
-RELAYS_MAX: Final = 32
-"""Applications of others that are taken and passed on, between two tellings of the status."""
-RELAYS_OF_MEMBER_MAX: Final = 16
-RELAYS_OF_STRANGER_MAX: Final = 4
-"""Of these, so many from one peer."""
 
 
 class Network:
@@ -70,6 +67,7 @@ class Network:
         catchup: Catchup,
         addresses: Addresses,
         checkpoints: Checkpoints,
+        between: Between,
         now_ms: int,
     ) -> None:
         self._reader = reader
@@ -83,15 +81,15 @@ class Network:
         self._catchup = catchup
         self.addresses = addresses
         self._checkpoints = checkpoints
+        self._between = between
         self.heartbeat = Heartbeat(self._network, key)
         self._repeat_due_ms = now_ms + REPEAT_MS
         self._waited: frozenset[bytes] = frozenset()
         self._status_due_ms = now_ms + STATUS_MS
         self.peers = peers
         self.refused: dict[str, int] = {}
-        self.keep_application: Callable[[Application], bool] = lambda application: False
+        self.reception = Reception(reader, charter, books, peers)
         self.applicant = Applicant(reader, self._network, books)
-        self._relays_left = RELAYS_MAX
         self._is_behind = False
 
     # -- who is there ----------------------------------------------------------------------------------------------
@@ -101,6 +99,7 @@ class Network:
         peer = self.peers.join(event.peer, event.dialled, now_ms)
         effects.sends.append((peer.key, self.status(now_ms).encode()))
         self.applicant.ask(effects, peer.key)
+        self._between.joined(effects, peer.key, now_ms)
         if self.peers.is_member(peer.key) and self._books.is_member:
             self._welcome(effects, peer.key, now_ms)
 
@@ -129,7 +128,8 @@ class Network:
         header = self._books.header
         group = self._books.group
         digest = group.digest if group.header.pulse == header.pulse else group.header.previous
-        return Status(header.pulse, digest, self._clock.tick(now_ms), int(self._clock.counts))
+        place = group.bits, group.prefix
+        return Status(header.pulse, digest, self._clock.tick(now_ms), int(self._clock.counts), *place)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -151,28 +151,57 @@ class Network:
         source, content = event.peer, event.content
         kind = frames.kind_of(content)
         is_member = self.peers.is_member(source)
+        if kind in frames.BETWEEN_GROUPS:
+            self._between.take(effects, kind, frames.values_of(content), source, now_ms)
+            return
+        if not is_member and kind == frames.WANT_PULSE and self._between.is_kin(source):
+            is_member = True
         if not is_member and kind not in frames.STRANGERS:
+            if len(self._between.seats) and self._take_above(effects, kind, content, source, now_ms):
+                return
             if self._books.is_member:  # who is not in the group yet does not know who is
                 effects.sends.append((source, frames.refused_frame(kind, "not_a_member")))
             return
+        if kind in (frames.VOTE, frames.PROPOSAL, frames.SEAL_VOTE) and len(self._between.seats):
+            if self._between.take_word(effects, kind, content, source, now_ms):
+                return
         if kind == frames.OPERATION:
             self._take_operation(effects, content, source, is_member, now_ms)
         elif kind in (frames.VOTE, frames.PROPOSAL, frames.SEAL_VOTE):
             self._committee.take(effects, kind, content, source, now_ms)
         elif kind == frames.SEGMENT:
             segment = codec.octets_upto(frames.one(content, "bad_segment"), SEGMENT_BYTES_MAX, "bad_segment")
-            if not self._committee.take_segment(effects, segment, now_ms):
+            if not self._committee.take_segment(effects, segment, now_ms) and not self._between.take_segment(
+                effects, segment, now_ms
+            ):
                 self._catchup.take_segment(effects, segment, source, now_ms)
         elif kind == frames.WANT_SEGMENTS:
             wanted = codec.items(frames.one(content, "bad_want"), 32, "bad_want")
-            self._committee.give_segments(effects, [codec.octets(each, 32, "bad_want") for each in wanted], source)
+            digests = [codec.octets(each, 32, "bad_want") for each in wanted]
+            self._committee.give_segments(effects, digests, source)
+            self._between.give_segments(effects, digests, source)
         else:
             self._take_other(effects, kind, content, source, is_member, now_ms)
+
+    def _take_above(self, effects: Effects, kind: int, content: bytes, source: bytes, now_ms: int) -> bool:
+        """What somebody of another group says of a group above: True if it concerns one of this node's seats."""
+        if kind in (frames.VOTE, frames.PROPOSAL, frames.SEAL_VOTE):
+            return self._between.take_word(effects, kind, content, source, now_ms)
+        if kind == frames.SEGMENT:
+            segment = codec.octets_upto(frames.one(content, "bad_segment"), SEGMENT_BYTES_MAX, "bad_segment")
+            return self._between.take_segment(effects, segment, now_ms)
+        if kind == frames.WANT_SEGMENTS:
+            wanted = codec.items(frames.one(content, "bad_want"), 32, "bad_want")
+            self._between.give_segments(effects, [codec.octets(each, 32, "bad_want") for each in wanted], source)
+            return True
+        return False
 
     def _take_other(
         self, effects: Effects, kind: int, content: bytes, source: bytes, is_member: bool, now_ms: int
     ) -> None:
         values = frames.values_of(content)
+        if kind == frames.SEALED and self._between.take_sealed(effects, values, source, now_ms):
+            return
         if kind == frames.SEALED:
             self._take_sealed(effects, values, content, source, is_member, now_ms)
         elif kind == frames.STATUS:
@@ -195,9 +224,9 @@ class Network:
             else:
                 self._catchup.refused(effects, source, now_ms)
         elif kind == frames.WANT_CHARTER:
-            self._give_charter(effects, source)
+            self.reception.give_charter(effects, source)
         elif kind == frames.APPLICATION:
-            self._take_application(effects, values, content, source, now_ms)
+            self.reception.take(effects, values, content, source, now_ms)
         elif kind == frames.CHECKPOINT and self.peers.hear(content, now_ms):
             effects.work.append((source, 1))
             if self._checkpoints.hear(effects, Checkpoint.take(codec.fields(values, 2, "bad_checkpoint")[1])):
@@ -221,15 +250,18 @@ class Network:
         effects.work.append((source, OPERATION_WORK))
         received = OperationReceived.from_frame(0, self._network, content)
         operation = received.operation
-        if isinstance(operation, Held):
-            raise RemoteError("bad_frame", "held stands in bodies only")
-        if not is_member and not isinstance(operation, InvitedJoin):
+        if isinstance(operation, Held | TermEnd):
+            raise RemoteError("bad_frame", "it stands in bodies only, as their proposer says it")
+        shows = isinstance(operation, Settle | Resolve | Reclaim)
+        if isinstance(operation, TermEnd):
+            raise RemoteError("bad_frame", "the end of a term stands in bodies only")
+        if not is_member and not isinstance(operation, InvitedJoin) and not shows:
             raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
         # A stranger's joining is kept only if it joins: anybody can sign an invite that no ledger takes.
-        status = self._books.receive(operation, received.content, source, waits=is_member)
+        status = self._books.receive(operation, received.content, source, waits=is_member or shows)
         if status is LedgerStatus.OK:
             self._pass_on(effects)
-        elif not is_member:
+        elif not is_member and not shows:
             effects.sends.append((source, frames.refused_frame(frames.OPERATION, status.value)))
 
     def _pass_on(self, effects: Effects) -> None:
@@ -267,6 +299,16 @@ class Network:
 
     def _take_status(self, effects: Effects, status: Status, source: bytes, now_ms: int) -> None:
         peer = self.peers.connected[source]
+        group = self._books.group
+        peer.bits, peer.prefix, peer.pulse = status.bits, status.prefix, status.pulse
+        if (status.bits, status.prefix) != (group.bits, group.prefix):
+            peer.status = None
+            # Where the whole was split, this node may have missed only that.
+            if group.is_root and status.pulse >= group.header.pulse:
+                peer.status = status._replace(pulse=group.header.pulse + 1)
+            self._between.look(effects, source, now_ms)
+            self._catchup.poll(effects, now_ms, source)
+            return
         peer.status = status
         peer.behind = max(0, self._books.group.header.pulse - status.pulse)
         self._is_behind = self._is_behind or self._catchup.behind > NEAR_PULSES_MAX
@@ -289,40 +331,7 @@ class Network:
         """What a member of the roster says of its count serves who has none."""
         roster = self._books.group.roster_keys
         if key in roster:
-            self._clock.told(key, tick, counts, now_ms, roster, LIARS[len(roster)])
-
-    # -- joining ---------------------------------------------------------------------------------------------------
-
-    def _give_charter(self, effects: Effects, source: bytes) -> None:
-        genesis = self._reader.get(keys.GENESIS) or self._reader.get(keys.sealed(0)) or b""
-        content = encode([frames.CHARTER, self._charter.encode(), genesis])
-        if self.peers.may_give(effects, len(content), source):
-            effects.sends.append((source, content))
-
-    def _take_application(
-        self, effects: Effects, values: list[Value], content: bytes, source: bytes, now_ms: int
-    ) -> None:
-        _, application_content, signature = codec.fields(values, 3, "bad_application")
-        if not self._books.is_member or not self.peers.hear(content, now_ms):
-            return
-        application = Application.from_values(application_content, signature)
-        effects.work.append((source, 1))
-        if application.check_signature(self._network) is not LedgerStatus.OK:
-            raise RemoteError("bad_signature", "of an application")
-        peer = self.peers.connected[source]
-        most = RELAYS_OF_MEMBER_MAX if self.peers.is_member(source) else RELAYS_OF_STRANGER_MAX
-        if application.account in self._books.group.entries or not self._relays_left or peer.applications >= most:
-            return
-        self._relays_left -= 1
-        peer.applications += 1
-        if self.keep_application(application):
-            self.peers.tell(effects, content, source)
-
-    def tell_application(self, effects: Effects, application: Application, now_ms: int) -> None:
-        """Tell the members that somebody asks for an account through this node."""
-        frame = encode([frames.APPLICATION, application.content, application.signature])
-        self.peers.hear(frame, now_ms)
-        self.peers.tell(effects, frame)
+            self._clock.told(key, tick, counts, now_ms, roster, LIARS.get(len(roster), 0))
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -373,9 +382,7 @@ class Network:
         is_due = now_ms >= self._status_due_ms
         if is_due:
             self._status_due_ms = now_ms + STATUS_MS
-            self._relays_left = RELAYS_MAX
-            for peer in self.peers.connected.values():
-                peer.applications = 0
+            self.reception.begin()
         if is_due or (was_behind and not self._is_behind):
             status = self.status(now_ms).encode()
             self.peers.tell(effects, status, keys=list(self.peers.connected))

@@ -13,7 +13,7 @@ from typing import Final
 from leither_lite.effects import Effects
 from leither_lite.identity import account_id
 from leither_lite.ledger.committee import Willingness
-from leither_lite.limits import GROUP_MEMBERS_MAX
+from leither_lite.limits import GROUP_MEMBERS_MAX, ID_BYTES
 from leither_lite.node.frames import Status
 from leither_lite.node.pool import content_digest
 
@@ -37,6 +37,11 @@ class Peer:
     key: bytes
     dialled: bool
     status: Status | None = None
+    bits: int = 0
+    prefix: bytes = bytes(ID_BYTES)
+    """Of its level-1 group, as it has told."""
+    pulse: int = 0
+    """The newest header of that group that it has told of."""
     is_welcomed: bool = False
     behind: int = 0
     """By how many pulses it was behind this node when it last told where it is."""
@@ -52,7 +57,7 @@ class Peer:
     @property
     def told(self) -> int:
         """The newest pulse that it has told of; 0 before."""
-        return 0 if self.status is None else self.status.pulse
+        return self.pulse if self.status is None else self.status.pulse
 
     @property
     def account(self) -> bytes:

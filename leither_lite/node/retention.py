@@ -26,8 +26,10 @@ def old_pulses(reader: Reader, board: Board, newest: int) -> list[Write]:
     """
     base = base_pulse(reader)
     left_behind = next(reader.scan(*keys.pulses(0, base)), None)
-    if left_behind is not None:
-        first = keys.sequence_of(left_behind[0])
+    first = base if left_behind is None else keys.sequence_of(left_behind[0])
+    # After a split others may still ask for what was before it.
+    is_old = reader.get(keys.ORIGIN) is None or first < newest - board.retention_pulses
+    if left_behind is not None and is_old:
         return [(key, None) for key, _ in reader.scan(*keys.pulses(first, min(first + SNAPSHOT_PULSES, base)))]
     oldest = first_pulse(reader)
     end = oldest - oldest % SNAPSHOT_PULSES + SNAPSHOT_PULSES
@@ -44,17 +46,26 @@ def old_bodies(reader: Reader, newest: int, tick: int, publicity_ticks: int) -> 
     low, high = first_pulse(reader), newest
     while low < high:
         middle = (low + high) // 2
-        if reader.get(keys.segment(middle, 0)) is None:
-            low = middle + 1
+        found = _sealed_from(reader, middle)
+        if found is not None and reader.get(keys.segment(found, 0)) is None:
+            low = found + 1
         else:
             high = middle
     writes: list[Write] = []
-    for pulse in range(low, min(low + BODIES_A_SEAL_MAX, newest)):
-        sealed = sealed_at(reader, pulse)
-        if sealed is None or sealed.header.tick + publicity_ticks + publicity_ticks // 4 >= tick:
+    pulse = _sealed_from(reader, low)
+    for _ in range(BODIES_A_SEAL_MAX):
+        sealed = None if pulse is None or pulse >= newest else sealed_at(reader, pulse)
+        if pulse is None or sealed is None or sealed.header.tick + publicity_ticks + publicity_ticks // 4 >= tick:
             break
         writes += [(key, None) for key, _ in reader.scan(*keys.segments(pulse))]
+        pulse = _sealed_from(reader, pulse + 1)
     return writes
+
+
+def _sealed_from(reader: Reader, pulse: int) -> int | None:
+    """The first pulse with a header, from this one on."""
+    found = next(reader.scan(keys.sealed(pulse), keys.PULSES[1]), None)
+    return None if found is None else keys.sequence_of(found[0])
 
 
 def old_transfers(

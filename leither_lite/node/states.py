@@ -12,10 +12,12 @@ from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import body_digest, header_digest
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import SEALED_BYTES_MAX, Group, SealedPulse, State, tree_of
+from leither_lite.ledger.group import Group, tree_of
 from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import Entry, decode_page, encode_page
+from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
+from leither_lite.ledger.state import State
 from leither_lite.limits import HANDOVERS_MAX, ID_BYTES, PAGE_BYTES_MAX
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
@@ -109,7 +111,7 @@ def check_state(group: Group, sealed: SealedPulse, parts: Parts) -> tuple[dict[b
     Raises RemoteError("bad_state") unless they, S and R are what it commits to; or a reason of pages and states.
     """
     header = sealed.header
-    state = State.decode(sealed.state)
+    state = State.decode(sealed.state, sealed.willing)
     entries = dict(decode_page(parts.page))
     used = parts.invites
     if len(used) % _INVITE_BYTES:

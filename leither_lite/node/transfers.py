@@ -12,13 +12,17 @@ from leither_lite import codec
 from leither_lite.codec import encode
 from leither_lite.identity import account_id, signed_digest
 from leither_lite.ledger.payments import Distribution, Payment
+from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.limits import DIGEST_BYTES, ID_BYTES, REASON_BYTES_MAX, SUPPLY_MAX, UINT_MAX
 
 PENDING: Final = "pending"
 CREDITED: Final = "credited"
 REFUSED: Final = "refused"
 PASSED: Final = "passed"
-_STATES: Final = (PENDING, CREDITED, REFUSED, PASSED)
+DEBITED: Final = "debited"
+REFUNDED: Final = "refunded"
+RECLAIMED: Final = "reclaimed"
+_STATES: Final = (PENDING, CREDITED, REFUSED, PASSED, DEBITED, REFUNDED, RECLAIMED)
 _KINDS: Final = ("payment", "distribution")
 
 
@@ -71,9 +75,33 @@ class Transfer:
             reason="",
         )
 
-    def sealed(self, pulse: int) -> Transfer:
-        """The same, final."""
-        return replace(self, state=CREDITED, pulse=pulse)
+    @classmethod
+    def of_receipt(cls, receipt: Receipt, pulse: int) -> Transfer:
+        """What has come from another group; of a payment the digest that the payee signed tells which it is."""
+        kind = "payment" if receipt.kind == ReceiptKind.PAYMENT else "distribution"
+        return cls(
+            kind=kind,
+            state=CREDITED,
+            pulse=pulse,
+            payer=receipt.payer,
+            payee=receipt.payee,
+            amount=receipt.amount,
+            sent=receipt.sent,
+            digest=receipt.ref,
+            invoice=receipt.ref if kind == "payment" else b"",
+            fixed=False,
+            asked=b"",
+            text="",
+            reason="",
+        )
+
+    def sealed(self, pulse: int, *, goes_far: bool = False) -> Transfer:
+        """The same, final; or, where the payee is in another group, with the payer's side done."""
+        return replace(self, state=DEBITED if goes_far else CREDITED, pulse=pulse)
+
+    def resolved(self, state: str) -> Transfer:
+        """The same, with what became of it in the payee's group: CREDITED, REFUNDED or RECLAIMED."""
+        return replace(self, state=state)
 
     def unsealed(self) -> Transfer:
         """The same, pending."""

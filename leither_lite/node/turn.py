@@ -15,9 +15,10 @@ from leither_lite.effects import Effects, Note, Reply, Write
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import SealedPulse
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.node import events as ev
 from leither_lite.node.addresses import Addresses
+from leither_lite.node.between import Between
 from leither_lite.node.books import Books
 from leither_lite.node.catchup import Catchup
 from leither_lite.node.checkpoints import Checkpoints
@@ -25,9 +26,12 @@ from leither_lite.node.clock import Clock
 from leither_lite.node.comeback import Comeback
 from leither_lite.node.committee import Committee
 from leither_lite.node.desk import Desk
+from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.holders import Holders
 from leither_lite.node.network import Network
 from leither_lite.node.peers import Peers
+from leither_lite.node.scope import Scope
+from leither_lite.node.trunk import load_roots
 from leither_lite.node.wallet import Keyring, Wallet
 from leither_lite.node.watch import Watch
 from leither_lite.organization import SignedCharter
@@ -66,9 +70,10 @@ class Node:
         charter = self.charter.charter
         self.network = charter.network
         self.pulse_ms = charter.pulse_ms
-        self.group = ledger.load(reader, self.network, charter.supply, roster_max=charter.parameter("roster_max"))
+        self.group = ledger.load(reader, self.network, charter.supply, rules=charter.rules)
         self.wallet = Wallet(reader, keyring)
-        self.books = Books(reader, board, self.group, self.wallet, charter.parameter("publicity_ticks"))
+        roots = load_roots(reader, self.group, charter.roster)
+        self.books = Books(reader, board, self.group, self.wallet, charter.parameter("publicity_ticks"), roots)
         self.checkpoints = Checkpoints(reader, self.charter, self.books)
         self.desk = Desk(reader, board, self.books, self.wallet, entropy)
         is_first = not self.group.header.pulse
@@ -80,8 +85,9 @@ class Node:
         self.clock = Clock(self.pulse_ms, self.group.header, now_ms, tick, self.books.seals_alone, tick_ms)
         self.peers = Peers(self._is_member)
         self.holders = Holders(self.network, key, charter.parameter("held"), self.pulse_ms, self.group, now_ms)
+        evidence = EvidenceBook(reader)
         self.committee = Committee(
-            reader,
+            Scope(reader),
             board,
             self.network,
             key,
@@ -90,6 +96,22 @@ class Node:
             self.clock,
             self.holders,
             self.comeback,
+            now_ms,
+            evidence,
+        )
+        self.between = Between(
+            reader,
+            board,
+            self.charter,
+            key,
+            self.books,
+            self.peers,
+            self.clock,
+            self.holders,
+            self.comeback,
+            evidence,
+            self.committee,
+            roots,
             now_ms,
         )
         self.catchup = Catchup(reader, self.charter, self.books, self.peers)
@@ -106,19 +128,31 @@ class Node:
             self.catchup,
             self.addresses,
             self.checkpoints,
+            self.between,
             now_ms,
         )
+        self.between.own_address = self.addresses.own or ""
+        self.catchup.shown_node = self.between.shown_node
+        self.addresses.more = self.between.errands.wanted
         self.watch = Watch(
-            board, self.books, self.peers, self.committee, self.catchup, self.hall, self.pulse_ms, now_ms
+            board,
+            self.books,
+            self.peers,
+            self.committee,
+            self.catchup,
+            self.hall,
+            self.between,
+            self.pulse_ms,
+            now_ms,
         )
         self.checkpoints.on_term = self._on_term
         self.committee.want_body = self._want_body
         self.committee.on_sealed = self._on_sealed
         self.catchup.on_pulse = self._on_pulse
-        self.hall.keep_application = self.desk.keep_application
+        self.hall.reception.keep = self.desk.keep_application
         self.desk.known_keys = self.addresses.known_keys
         self.desk.is_near = self.peers.is_near
-        self.desk.tell_application = lambda effects, application: self.hall.tell_application(
+        self.desk.tell_application = lambda effects, application: self.hall.reception.tell(
             effects, application, self._now_ms
         )
         self._unfinal: list[Note] = []
@@ -153,7 +187,10 @@ class Node:
     @property
     def is_final(self) -> bool:
         """True if what the last header says is acknowledged: as many hold it as the charter asks for."""
-        return self.holders.is_final(self._now_ms)
+        return self._is_final(self._now_ms)
+
+    def _is_final(self, now_ms: int) -> bool:
+        return self.holders.is_final(now_ms) if self.group.is_root else self.books.is_under_root
 
     def tick(self, now_ms: int) -> int:
         """Pulse cycles since genesis, as far as this node knows."""
@@ -161,7 +198,12 @@ class Node:
 
     def deadline_ms(self) -> int:
         """When `turn` wants to be called next, with or without events."""
-        dues = (self.committee.deadline_ms, self.catchup.deadline_ms, self.holders.deadline_ms(self._now_ms))
+        dues = (
+            self.committee.deadline_ms,
+            self.catchup.deadline_ms,
+            self.holders.deadline_ms(self._now_ms),
+            self.between.deadline_ms(self._now_ms),
+        )
         return min([self._due_ms, *(due_ms for due_ms in dues if due_ms is not None)])
 
     def turn(self, events: Sequence[ev.Event], now_ms: int) -> Effects:
@@ -211,11 +253,12 @@ class Node:
         if cycle_ends:
             self._due_ms += self.pulse_ms * (1 + (now_ms - self._due_ms) // self.pulse_ms)
             self.hall.cycle(effects, now_ms)
+            self.between.cycle(effects, now_ms)
             self._come_back(effects)
             self.watch.look(now_ms)
             self.clock.settle(now_ms)
             is_ready = self.books.has_work and not self.comeback.silent and self.holders.is_final(now_ms)
-            if self.books.seals_alone and is_ready:
+            if self.books.seals_alone and is_ready and self.group.is_root:
                 self.committee.seal_alone(effects, now_ms)
             effects.notes.append(Note("tick", {"tick": tick}))
         asked_until_ms = self.catchup.deadline_ms
@@ -224,7 +267,12 @@ class Node:
         self.committee.timeout(effects, now_ms)
         self.committee.work(now_ms)
         self.committee.settle(effects, now_ms)
-        if cycle_ends:
+        if effects.renew:
+            return
+        self.between.pass_time(effects, now_ms)
+        if effects.renew:
+            return
+        if cycle_ends or self.committee.slot_ms is not None:
             self.committee.propose(now_ms, cycle_ends=True)
             self.committee.settle(effects, now_ms)
 
@@ -233,7 +281,7 @@ class Node:
         told = [note for note in effects.notes if note.kind == "transfer"]
         if not told and not self._unfinal:
             return
-        if self.holders.is_final(now_ms):
+        if self._is_final(now_ms):
             effects.notes[:0] = self._unfinal
             self._unfinal = []
         else:
@@ -243,7 +291,7 @@ class Node:
     @property
     def awaits_checkpoint(self) -> bool:
         """True if nothing is sealed before the organization's next checkpoint: a restored copy is the whole roster."""
-        return self.comeback.silent and self.books.seals_alone
+        return self.comeback.silent and self.books.seals_alone and self.group.is_root
 
     def troubles(self, now_ms: int, memory_bytes: int) -> tuple[tuple[str, str], ...]:
         """What keeps this node from its work, as code and message; `memory_bytes` is what it takes of its budget."""
@@ -265,6 +313,7 @@ class Node:
             self.peers.tell(effects, frame)
         self.checkpoints.sealed(effects)
         self._come_back(effects)
+        self.between.sealed(effects, now_ms)
 
     def _come_back(self, effects: Effects) -> None:
         """Sign again, where nothing that was lost can stand against it."""

@@ -5,42 +5,46 @@ Decides who may see what: an account's record is for its owner and for the bookk
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import account_id
-from leither_lite.ledger import group as ledger
-from leither_lite.ledger.enacted import checkpoint_before
-from leither_lite.ledger.group import Group, SealedPulse
-from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.records import Role, encode_page
 from leither_lite.node.transfers import PENDING, Transfer
 from leither_lite.node.turn import Node
+from leither_lite.node.way import Way
 from leither_lite.pulse.votes import Evidence
 from leither_lite.store import keys
 from leither_lite.tree.node import record_digest
-from leither_lite.tree.proof import Absence, BranchStep, GroupStep, OtherLeaf, Path, Proof, SealedRoot
+from leither_lite.tree.proof import Absence, BranchStep, OtherLeaf, Path, Proof
 
 ROLE_NAMES: Final = {role: role.name.lower() for role in Role}
 TRANSFERS_LIMIT_MAX: Final = 500
 
 
+class Summary(NamedTuple):
+    """The root group's page, and the root pulse that it belongs to."""
+
+    pulse: int
+    page: bytes
+
+
 class View:
-    """Reads of one node, as of its last performed turn. Holds the group of one pulse at a time."""
+    """Reads of one node, as of its last performed turn. `way` leads to the root."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._loaded: Group | None = None
+        self.way = Way(node)
 
     @property
     def is_bookkeeper(self) -> bool:
-        """True if this node is on the roster of its group."""
-        return self._node.wallet.node_key.public in self._node.group.roster_keys
+        """True if this node is on the roster of its group, or, where that is empty, on the parent's."""
+        return self._node.books.is_on_roster
 
     @property
     def role(self) -> str:
         """What the node does in its group: chief, backup or member."""
-        keys_ = self._node.group.roster_keys
+        keys_ = self._node.books.sealers
         own = self._node.wallet.node_key.public
         if own not in keys_:
             return "member"
@@ -90,9 +94,10 @@ class View:
         return self._shown(sequence, transfer)
 
     def _shown(self, sequence: int, transfer: Transfer) -> dict[str, Any]:
-        """A transfer is pending until enough others hold the header that it is in."""
+        """A transfer is pending until enough others hold the header that it is in; where the root is another group,
+        until that header is under it."""
         is_new = transfer.pulse and transfer.pulse == self._node.group.header.pulse
-        if is_new and not self._node.is_final:
+        if is_new and not (self.way.is_under_root() if self.way.is_split else self._node.is_final):
             transfer = transfer.unsealed()
         shown = transfer.to_json(sequence)
         if transfer.state == PENDING:
@@ -106,44 +111,33 @@ class View:
         number = None if before is None else self._node.wallet.transfer_named(before)[0]
         return [self._shown(sequence, transfer) for sequence, transfer in self._node.wallet.newest(number, limit)]
 
-    def summary(self) -> bytes:
-        """The root group's page as of the newest sealed pulse: CBOR, at most 10,240 bytes."""
+    def summary(self) -> Summary:
+        """The root group's page: CBOR, at most 10,240 bytes. In a network of several groups it shows nobody's account.
+
+        Raises LocalError: not_permitted (it is the page of accounts, and this node keeps no books), no_branch_yet.
+        """
+        if self.way.is_split:
+            branch = self.way.branch
+            return Summary(branch.header.pulse, branch.floors[0].page())
         if not self.is_bookkeeper:
             raise LocalError("not_permitted", "the page of a level-1 root group is for its bookkeepers")
-        entries = self._group(None).entries
-        return encode_page((account, entry.pulse, entry.record.encode()) for account, entry in entries.items())
-
-    def _group(self, pulse: int | None) -> Group:
-        """The group as of a pulse that is in the store, the newest by default: a commit may be under way behind it.
-
-        Raises LocalError("unknown_pulse"), Halt("store_corrupt").
-        """
-        node = self._node
-        newest = ledger.last_pulse(node.reader)
-        pulse = newest if pulse is None else pulse
-        if self._loaded is not None and self._loaded.header.pulse == pulse:
-            return self._loaded
-        oldest = ledger.first_pulse(node.reader)
-        if not oldest <= pulse <= newest:
-            raise LocalError("unknown_pulse", f"pulses {oldest} to {newest} can be proved here")
-        self._loaded = None
-        self._loaded = ledger.load(node.reader, node.network, node.group.supply, pulse)
-        return self._loaded
+        group = self.way.group(None)
+        page = ((account, entry.pulse, entry.record.encode()) for account, entry in group.entries.items())
+        return Summary(group.header.pulse, encode_page(page))
 
     def proof(self, account: bytes, pulse: int | None) -> Proof | Absence:
-        """That an account has, or has not, been in the ledger at a retained pulse, the newest by default.
+        """That an account has, or has not, been in the ledger at a pulse of the own group that the root shows.
 
-        Raises LocalError: not_permitted, unknown_pulse.
+        Raises LocalError: not_permitted, unknown_account (it belongs to another group), or as `Way.shown`.
         """
         self._may_see(account)
-        group = self._group(pulse)
-        sealed, header = group.sealed, group.header
-        group_step = GroupStep(header.level, header.bits, header.prefix, header.pulse, sealed.meta)
-        root = self._root(sealed)
+        if not self._node.group.holds(account):
+            raise LocalError("unknown_account", "that account belongs to another group")
+        group, steps, root = self.way.shown(pulse)
         found = group.tree.path(account)
         if found is None:
-            raise Halt("store_corrupt", f"no account is in the ledger at pulse {header.pulse}")
-        path: Path = (*(BranchStep(depth, sibling) for depth, sibling in found.steps), group_step)
+            raise Halt("store_corrupt", f"no account is in the ledger at pulse {group.header.pulse}")
+        path: Path = (*(BranchStep(depth, sibling) for depth, sibling in found.steps), *steps)
         entry = group.entries[found.account]
         record = entry.record.encode()
         if found.account == account:
@@ -152,20 +146,6 @@ class View:
             raise LocalError("not_permitted", "an absence shows sums of others; it is for the group's bookkeepers")
         amount = entry.record.balance + entry.record.frozen
         return Absence(account, OtherLeaf(found.account, entry.pulse, amount, record_digest(record)), path, root)
-
-    def _root(self, sealed: SealedPulse) -> SealedRoot:
-        """The header with its seal, from the newest checkpoint that is not younger, if there is one."""
-        pulse = sealed.header.pulse
-        try:
-            checkpoint = checkpoint_before(self._node.reader, pulse)
-        except RemoteError as error:
-            raise Halt("store_corrupt", f"a checkpoint in the store cannot be read: {error}") from error
-        if checkpoint is None:
-            return SealedRoot(sealed.header_bytes, sealed.signatures, handovers(self._node.reader, 0, pulse))
-        if checkpoint.pulse == pulse:
-            return SealedRoot(sealed.header_bytes, (), (), checkpoint)
-        between = handovers(self._node.reader, checkpoint.pulse + 1, pulse)
-        return SealedRoot(sealed.header_bytes, sealed.signatures, between, checkpoint)
 
     def evidence(self) -> list[dict[str, Any]]:
         """Who has signed two things of which only one may be, newest first. Raises Halt("store_corrupt")."""
@@ -177,7 +157,7 @@ class View:
 
     def peers(self) -> list[dict[str, Any]]:
         """Who is connected."""
-        roster = self._node.group.roster_keys
+        roster = self._node.books.sealers
         return [
             {
                 "account": peer.account.hex(),
@@ -199,6 +179,6 @@ class View:
         ]
         return {
             "term": self._node.term,
-            "roster": [{"key": key.hex(), "account": account_id(key).hex()} for key in group.roster_keys],
+            "roster": [{"key": key.hex(), "account": account_id(key).hex()} for key in self._node.books.sealers],
             "willing": willing,
         }

@@ -6,7 +6,7 @@ accounts are derived from the node's own, so one exported key brings all of them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,8 +18,9 @@ from leither_lite.identity import Key, h32
 from leither_lite.ledger.joins import Application
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.payments import Distribution, Payment
+from leither_lite.ledger.receipts import Receipt
 from leither_lite.limits import DIGEST_BYTES, FRAME_BYTES_MAX, UINT_MAX
-from leither_lite.node.transfers import Transfer, parties
+from leither_lite.node.transfers import DEBITED, REFUNDED, Transfer, parties
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 
@@ -102,20 +103,30 @@ class Wallet:
         return transfer.fixed and transfer.payer in self._own
 
     def settle(
-        self, number: int, pulse: int, refusal: str | None, *, missed: bool = False
+        self,
+        number: int,
+        pulse: int,
+        refusal: str | None,
+        *,
+        missed: bool = False,
+        holds: Callable[[bytes], bool] = lambda account: True,
     ) -> tuple[Transfer, list[Write]]:
         """The transfer number `number` as sealed in `pulse`, or refused, and what to keep of it.
 
-        `missed`: it was sealed while this node was away, as far as can be told.
+        `missed`: it was sealed while this node was away, as far as can be told. `holds` says of an id whether it is of
+        the own group.
         """
         transfer = self.pending[number]
         self._settled.append(number)
         if missed:
             transfer, refusal = transfer.passed(pulse), None
         else:
-            transfer = transfer.sealed(pulse) if refusal is None else transfer.refused(refusal)
+            goes_far = not holds(transfer.payee)
+            transfer = transfer.sealed(pulse, goes_far=goes_far) if refusal is None else transfer.refused(refusal)
         writes: list[Write] = [(keys.transfer(number), transfer.encode())]
         told = number.to_bytes(8, "big")
+        if transfer.state == DEBITED:
+            writes.append((keys.debited(transfer.payer, transfer.sent), told))
         if self._is_paid_here(transfer):
             key = keys.paid(transfer.payer, transfer.invoice)
             self._paid.pop(key, None)
@@ -125,6 +136,28 @@ class Wallet:
             _, request = self._asked.pop(transfer.asked, (0, b""))
             writes.append((keys.idempotency(transfer.asked), told + request))
         return transfer, writes
+
+    def resolve(self, receipt: Receipt, state: str, pulse: int) -> list[tuple[int, Transfer, list[Write]]]:
+        """What became of a transfer of ours that another group was to credit: its number, itself, what to keep."""
+        row = keys.debited(receipt.payer, receipt.sent)
+        number = int.from_bytes(self._reader.get(row) or b"", "big")
+        transfer = self.transfer(number) if number else None
+        if transfer is None:
+            return []
+        transfer = transfer.resolved(state)
+        return [(number, transfer, [(row, None), (keys.transfer(number), transfer.encode())])]
+
+    def refunded(self, receipt: Receipt, pulse: int) -> list[tuple[int, Transfer, list[Write]]]:
+        """A transfer of ours has come back: its payee's group could not credit it."""
+        return self.resolve(receipt._replace(payer=receipt.payee), REFUNDED, pulse)
+
+    def arrived(self, receipt: Receipt, pulse: int) -> list[tuple[int, Transfer, list[Write]]]:
+        """Something has come from another group for an account of ours."""
+        if receipt.payee not in self._own:
+            return []
+        number, self.next_number = self.next_number, self.next_number + 1
+        transfer = Transfer.of_receipt(receipt, pulse)
+        return [(number, transfer, [(keys.transfer(number), transfer.encode())])]
 
     def performed(self) -> None:
         """What the last turn has settled lies in the store now."""

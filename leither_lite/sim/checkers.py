@@ -13,8 +13,8 @@ from leither_lite.effects import Effects, Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import check_seal, decode_roster, header_digest
 from leither_lite.ledger import group as ledger
-from leither_lite.ledger.group import SealedPulse
 from leither_lite.ledger.records import encode_page
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.node.transfers import CREDITED
 from leither_lite.sim.founding import SUPPLY, Founded
 from leither_lite.sim.machine import Machine

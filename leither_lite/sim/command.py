@@ -9,6 +9,7 @@ from argparse import Namespace
 from typing import Any
 
 from leither_lite.sim.faults import kinds_of
+from leither_lite.sim.paper import report
 from leither_lite.sim.world import Plan, simulate_world
 
 HELD: int = 0
@@ -18,8 +19,10 @@ VIOLATED: int = 1
 def simulate(args: Namespace) -> tuple[dict[str, Any], list[str], int]:
     """`seed`, `nodes`, `roster` (0: as large as can be), `pulses`, `faults`: the object, lines, and the exit code.
 
-    Raises LocalError("usage").
+    With `paper` it is the paper's path in place of a world. Raises LocalError("usage").
     """
+    if getattr(args, "paper", False):
+        return report()
     value = simulate_world(Plan(args.seed, args.nodes, args.roster, args.pulses, kinds_of(args.faults)))
     faults = ", ".join(f"{kind} {count}" for kind, count in value["faults"].items())
     lines = [

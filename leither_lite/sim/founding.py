@@ -7,7 +7,7 @@ something to pay with. Keys are the same in every world: what differs comes from
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from leither_lite.effects import Write
@@ -47,6 +47,7 @@ class Founded:
     nodes: tuple[Key, ...]
     roster: tuple[Key, ...]
     writes: tuple[Write, ...]
+    accounts_each: int = ACCOUNTS
 
     @property
     def network(self) -> bytes:
@@ -56,11 +57,14 @@ class Founded:
     def accounts(self, node: int) -> tuple[Key, ...]:
         """The keys of a machine's accounts."""
         key = self.nodes[node]
-        return (key, *(key.derive(index) for index in range(1, ACCOUNTS)))
+        return (key, *(key.derive(index) for index in range(1, self.accounts_each)))
 
 
-def found(nodes: int, roster: int) -> Founded:
-    """An organization of so many machines, the first of them its committee, the founder's as chief."""
+def found(nodes: int, roster: int, accounts: int = ACCOUNTS, **parameters: int) -> Founded:
+    """An organization of so many machines, the first of them its committee, the founder's as chief.
+
+    `accounts`: of each machine. `parameters`: what the charter says otherwise than usual.
+    """
     organization = key_of("organization")
     node_keys = tuple(key_of(f"node {number}") for number in range(nodes))
     roster_keys = node_keys[:roster]
@@ -72,11 +76,11 @@ def found(nodes: int, roster: int) -> Founded:
         PULSE_MS,
         tuple(key.public for key in roster_keys),
         founder.public,
-        usual_parameters(roster_max=max(QUORUM)),
+        usual_parameters(**{"roster_max": max(QUORUM), **parameters}),
     )
     writes = first_writes(SignedCharter.sign(organization, charter), roster_keys)
-    founded = Founded(organization, node_keys, roster_keys, tuple(writes))
-    return Founded(organization, node_keys, roster_keys, (*writes, *_first_pulse(founded)))
+    founded = Founded(organization, node_keys, roster_keys, tuple(writes), accounts)
+    return replace(founded, writes=(*writes, *_first_pulse(founded)))
 
 
 def _operations(founded: Founded) -> list[Operation]:
@@ -107,6 +111,6 @@ def _first_pulse(founded: Founded) -> list[Write]:
     return [
         (keys.sealed(1), sealed.encode()),
         *((keys.segment(1, index), segment) for index, segment in enumerate(body.segments)),
-        *ledger.entry_writes(1, body.records, group.entries),
-        (keys.WALLET, (ACCOUNTS - 1).to_bytes(8, "big")),
+        *ledger.entry_writes(1, 0, body.records, group.entries),
+        (keys.WALLET, (founded.accounts_each - 1).to_bytes(8, "big")),
     ]

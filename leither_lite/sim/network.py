@@ -85,6 +85,16 @@ class Hub:
         if faults.may("partition") and count > 1:
             agenda.after(faults.between(PARTITION_EVERY_MS), self._partition)
 
+    def dial(self, source: int, target: int) -> None:
+        """A machine wants to be connected to another: from now on they are whenever they can."""
+        pair = min(source, target), max(source, target)
+        if source == target or pair in self.links or target >= len(self._ends):
+            return
+        link = self.links[pair] = Link(pair, joined=dict.fromkeys(pair, False))
+        for end in pair:
+            self._of[end].append(link)
+        self._try_later(link)
+
     # -- frames ----------------------------------------------------------------------------------------------------
 
     def send(self, source: int, peer: bytes, content: bytes) -> None:

@@ -13,7 +13,8 @@ from leither_lite.ledger.joins import Application
 from leither_lite.ledger.records import Role
 from leither_lite.node import events as ev, frames
 from leither_lite.node.applications import REFUSED_MAX
-from leither_lite.node.network import RELAYS_MAX, RELAYS_OF_MEMBER_MAX, RELAYS_OF_STRANGER_MAX, STATUS_MS
+from leither_lite.node.network import STATUS_MS
+from leither_lite.node.reception import RELAYS_MAX, RELAYS_OF_MEMBER_MAX, RELAYS_OF_STRANGER_MAX
 from leither_lite.store import keys
 from tests.ledger.founding import NETWORK, key_of
 from tests.node.net import Net

@@ -7,8 +7,8 @@ import pytest
 from leither_lite.effects import Effects
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.ledger.body import Body
-from leither_lite.ledger.group import BodyEntries
 from leither_lite.ledger.operations import Operation
+from leither_lite.ledger.sealed import BodyEntries
 from leither_lite.ledger.signed import Status
 from leither_lite.node.books import LEFT_OUT_PULSES_MAX, Books
 from tests.ledger.founding import distribution, key_of, payment

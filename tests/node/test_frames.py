@@ -186,7 +186,7 @@ def test_frames_say_what_they_are() -> None:
     assert codec.decode(frames.operation_frame(b"\x81\x01")) == [frames.OPERATION, [1]]
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - STRANGERS))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - STRANGERS - frames.BETWEEN_GROUPS))
 def test_a_stranger_is_refused_and_learns_nothing(kind: int) -> None:
     net = Net(3, 1)
     net.run(50)
@@ -208,3 +208,25 @@ def test_a_stranger_is_refused_and_learns_nothing(kind: int) -> None:
     net.beat(2, 1)
     net.run(15_000)
     assert {kind_of(content) for content in told} <= {frames.STATUS, frames.REFUSED}, "no body, no page, no pulse"
+
+
+@pytest.mark.parametrize("kind", sorted(frames.BETWEEN_GROUPS))
+def test_a_stranger_learns_nothing_of_what_is_between_groups(kind: int) -> None:
+    """In a network of one group there is nothing between groups, and nobody is told anything."""
+    net = Net(3, 1)
+    net.run(50)
+    net.admit(1)
+    net.run(2_500)
+    told: list[bytes] = []
+
+    def tamper(source: int, target: int, content: bytes) -> bytes:
+        if target == 2:
+            told.append(content)
+        return content
+
+    net.tamper = tamper
+    account = net.nodes[1].wallet.node_key.account
+    for values in ([0], [account], [[account]], [1, 0, bytes(20)], [b"", [], [], []], [[13]], [b"", b"", []]):
+        told.clear()
+        net.hear(0, 2, encode([kind, *values]))
+        assert told == []

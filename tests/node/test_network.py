@@ -7,9 +7,15 @@ import pytest
 from leither_lite.codec import encode
 from leither_lite.errors import LocalError
 from leither_lite.ledger.joins import Application
+from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.records import Role
+from leither_lite.ledger.state import MERGE, SPLIT
+from leither_lite.ledger.structure import END, TermEnd
 from leither_lite.node import events as ev
+from leither_lite.node.frames import operation_frame
+from leither_lite.node.pool import content_digest
 from leither_lite.store import keys
+from tests.ledger.founding import held
 from tests.node.net import Net
 
 
@@ -185,3 +191,14 @@ def test_who_joins_with_a_used_invite_is_told_and_applies() -> None:
     net.run(30_000)
     assert net.agree()
     assert late.hall.applicant.frames == [] or net.nodes[4].hall.applicant.frames == []
+
+
+def test_what_only_a_proposer_says_is_taken_from_nobody() -> None:
+    """Who holds, and that a term ends, stands in bodies; whoever sends it by itself misbehaves."""
+    net = Net(3, 3).settled()
+    ends = (TermEnd(kind) for kind in (END, SPLIT, MERGE))
+    alone: list[Operation] = [held(net.nodes[0].group.digest, []), *ends]
+    for operation in alone:
+        assert net.hear(1, 2, operation_frame(operation.encode())).sends == []
+        assert net.nodes[1].books.pool.get(content_digest(operation.encode())) is None
+    assert net.blamed == [(1, 2)] * len(alone)

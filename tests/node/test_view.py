@@ -32,7 +32,7 @@ def test_account_summary_and_proof_agree() -> None:
         "pulse": 1,
     }
     assert verify(seat.view.proof(account, None), TRUST).record == (30, 0, 0, 1, 0)
-    page = seat.view.summary()
+    page = seat.view.summary().page
     assert len(page) <= PAGE_BYTES_MAX
     entries = dict(decode_page(page))
     assert list(entries) == sorted([NETWORK, FOUNDER.account, account])
@@ -56,7 +56,7 @@ def test_nothing_shows_before_its_commit() -> None:
     assert seat.view.transfer(name)["state"] == "pending"
     assert [shown["state"] for shown in seat.view.transfers(None, 10)] == ["pending", "credited"]
     assert verify(seat.view.proof(account, None), TRUST).pulse == 1
-    assert dict(decode_page(seat.view.summary()))[account].record.balance == 30
+    assert dict(decode_page(seat.view.summary().page))[account].record.balance == 30
     assert seat.node.books.header.pulse == 1
     with pytest.raises(LocalError, match="pulses 0 to 1"):
         seat.view.proof(account, 2)

@@ -69,7 +69,7 @@ def rounds_added_up() -> Iterator[None]:
 def credit_twice() -> Iterator[None]:
     """Every payment is carried out twice, so that nothing is lost in sum."""
 
-    def move(self: Body, payer: bytes, payee: bytes, amount: int) -> None:
+    def move(self: Body, payer: bytes, payee: bytes, amount: int, kind: int, ref: bytes) -> None:
         entries = self.group.entries
         balance, frozen, sent, role, votes = entries[payer].record
         twice = min(2 * amount, balance) if role != Role.ORGANIZATION else amount
@@ -86,8 +86,8 @@ def credit_from_nothing() -> Iterator[None]:
     """The payee is credited twice, and the payer debited once."""
     move = Body._move
 
-    def generous(self: Body, payer: bytes, payee: bytes, amount: int) -> None:
-        move(self, payer, payee, amount)
+    def generous(self: Body, payer: bytes, payee: bytes, amount: int, kind: int, ref: bytes) -> None:
+        move(self, payer, payee, amount, kind, ref)
         if self.group.entries[payer].record.role != Role.ORGANIZATION:
             balance, frozen, sent, role, votes = self.group.entries[payee].record
             self._set(payee, Record(balance + amount, frozen, sent, role, votes))

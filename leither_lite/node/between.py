@@ -1,0 +1,342 @@
+"""What lies between groups: the branch above, this node's seats there, receipts (docs/protocol.md, sections 3 to 5).
+
+Decides what the own group's seal means for the groups above, and what a root header means for the own group: that its
+last header is under the root, or that it is another group now. Carries values between the rooms that know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from leither_lite import codec
+from leither_lite.board import Board
+from leither_lite.codec import Value, encode
+from leither_lite.effects import Effects
+from leither_lite.header import Header, signatures_value
+from leither_lite.identity import Key, account_id
+from leither_lite.ledger.group import Group
+from leither_lite.ledger.roots import Roots
+from leither_lite.ledger.state import SPLIT, encode_willing, willing_digest
+from leither_lite.ledger.structure import Part, part_of, willing_under
+from leither_lite.ledger.succession import part_writes, parts_of
+from leither_lite.ledger.upper import new_children, new_root
+from leither_lite.limits import ID_BYTES
+from leither_lite.node import frames
+from leither_lite.node.books import Books
+from leither_lite.node.clock import Clock
+from leither_lite.node.comeback import Comeback
+from leither_lite.node.committee import Committee
+from leither_lite.node.courier import Courier
+from leither_lite.node.errands import Errands
+from leither_lite.node.evidence import EvidenceBook
+from leither_lite.node.holders import Holders
+from leither_lite.node.peers import Peers
+from leither_lite.node.seats import Seats
+from leither_lite.node.tenure import Seat
+from leither_lite.node.trunk import Trunk
+from leither_lite.organization import SignedCharter
+from leither_lite.pulse.votes import Place, Proposal, SealVote, Vote
+from leither_lite.store import keys
+from leither_lite.store.reader import Reader
+
+BEHIND_PULSES: Final = 3
+"""Who knows of root headers so far above its branch asks for that."""
+ROOTS_SHOWN: Final = 64
+"""So many of its own last headers a root group remembers as root headers, when it is split."""
+
+
+class Between:
+    """Everything that only a network of several groups has."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        board: Board,
+        charter: SignedCharter,
+        key: Key,
+        books: Books,
+        peers: Peers,
+        clock: Clock,
+        holders: Holders,
+        comeback: Comeback,
+        evidence: EvidenceBook,
+        committee: Committee,
+        roots: Roots,
+        now_ms: int,
+    ) -> None:
+        self._reader = reader
+        self._charter = charter.charter
+        self._key = key
+        self._books = books
+        self._peers = peers
+        self._clock = clock
+        self._holders = holders
+        self._committee = committee
+        self._kin = reader.get(keys.KIN) or b""
+        self.errands = Errands(peers, key.public)
+        self.trunk = Trunk(reader, roots, peers, key.account)
+        rules, supply = self._charter.rules, self._charter.supply
+        self.seats = Seats(
+            reader,
+            board,
+            self._charter.network,
+            supply,
+            rules,
+            self._charter.parameter("held"),
+            key,
+            peers,
+            clock,
+            comeback,
+            evidence,
+            self.trunk,
+            self.errands,
+            now_ms,
+        )
+        self.courier = Courier(reader, books, peers, self.trunk, self.seats, self.errands, key.public)
+        self.trunk.on_branch = self._on_branch
+        self.trunk.know = self.errands.know
+        self.trunk.address_of = self._address_of
+        books.on_body = self.courier.sealed
+        self.errands.know(books.group.state.willing)
+        if not books.group.is_root:
+            committee.slot_ms = self._slot_ms
+            committee.may_begin = lambda now_ms: books.is_under_root and roots.newest is not None
+        self.own_address = ""
+        self.on_included: Callable[[Effects, int], None] = lambda effects, now_ms: None
+
+    def is_kin(self, key: bytes) -> bool:
+        """True for a member of the group that the own one was split from, while nothing was sealed since."""
+        size = ID_BYTES
+        account = account_id(key)
+        return any(self._kin[at : at + size] == account for at in range(0, len(self._kin), size))
+
+    def _address_of(self, key: bytes) -> str:
+        """Where a node is, as far as that is known here."""
+        known = self._peers.addresses.get(key)
+        own = self.own_address if key == self._key.public else ""
+        return own or self.errands.address(key) or ("" if known is None else known.address)
+
+    @property
+    def is_split(self) -> bool:
+        """True in a network of several groups."""
+        return not self._books.group.is_root
+
+    def _slot_ms(self) -> int:
+        """When the own group may propose: at 1/(levels + 1) of the cycle that the newest root header began."""
+        return self.trunk.arrived_ms + self._clock.pulse_ms // (max(self.trunk.levels, 2) + 1)
+
+    def deadline_ms(self, now_ms: int) -> int | None:
+        """When `pass_time` wants to be called next, after `now_ms`."""
+        due = [self.seats.deadline_ms(now_ms), self.courier.deadline_ms]
+        if self.is_split and self._books.seals_alone and self._slot_ms() > now_ms:
+            due.append(self._slot_ms())
+        return min((each for each in due if each is not None), default=None)
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def take(self, effects: Effects, kind: int, values: list[Value], source: bytes, now_ms: int) -> None:
+        """A frame between groups. Raises RemoteError."""
+        if kind == frames.BRANCH:
+            self.trunk.take(effects, values, source, now_ms)
+        elif kind == frames.WANT_BRANCH:
+            self.trunk.give(effects, values, source)
+        elif kind == frames.CHILD:
+            self.seats.take_child(effects, values, source, now_ms)
+        elif kind == frames.WANT_UPPER:
+            self.seats.give(effects, values, source)
+        elif kind == frames.UPPER:
+            self.seats.take(effects, values, now_ms)
+        elif kind == frames.FIND:
+            self.courier.find(effects, values, source)
+        elif kind == frames.FOUND:
+            self.courier.take_found(effects, values, now_ms)
+        elif kind == frames.ASK_RECEIPTS:
+            self.courier.answer(effects, values, source)
+            self._books.refresh()
+
+    def take_word(self, effects: Effects, kind: int, content: bytes, source: bytes, now_ms: int) -> bool:
+        """A vote, proposal or seal vote of a group above: False if it is of the own group. Raises RemoteError."""
+        value = frames.one(content, "bad_frame")
+        place: Place
+        if kind == frames.VOTE:
+            place = Vote.take(value).place
+        elif kind == frames.PROPOSAL:
+            place = Proposal.take(value).place
+        else:
+            place = SealVote.take(value).place
+        if place.level == 1:
+            return False
+        seat = self.seats.get(place.level, place.bits, place.prefix)
+        if seat is not None and source in seat.books.sealers:
+            seat.committee.take(effects, kind, content, source, now_ms)
+            seat.committee.settle(effects, now_ms)
+        return True
+
+    def take_segment(self, effects: Effects, segment: bytes, now_ms: int) -> bool:
+        """A segment of a body; True if a seat has waited for it."""
+        for seat in self.seats:
+            if seat.committee.take_segment(effects, segment, now_ms):
+                seat.committee.settle(effects, now_ms)
+                return True
+        return False
+
+    def give_segments(self, effects: Effects, digests: list[bytes], source: bytes) -> None:
+        """Answer who asks for segments of a group above."""
+        for seat in self.seats:
+            if source in seat.books.sealers:
+                seat.committee.give_segments(effects, digests, source)
+
+    def take_sealed(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> bool:
+        """[9, header, signatures] of a group above; False if it is of the own group. Raises RemoteError."""
+        header = Header.decode(codec.octets_upto(codec.fields(values, 3, "bad_seal")[1], 256, "bad_seal"))
+        if header.level == 1:
+            return False
+        seat = self.seats.get(header.level, header.bits, header.prefix)
+        if seat is not None and source in seat.books.sealers:
+            self._take_sealed(effects, seat, values, source, now_ms)
+        return True
+
+    def _take_sealed(self, effects: Effects, seat: Seat, values: list[Value], source: bytes, now_ms: int) -> None:
+        seat.committee.take_sealed(effects, values, source, now_ms)
+        seat.committee.settle(effects, now_ms)
+
+    def joined(self, effects: Effects, peer: bytes, now_ms: int) -> None:
+        """Somebody is connected."""
+        self.errands.joined(effects, peer)
+        if self.is_split and self.trunk.branch is None:
+            self.trunk.ask(effects, peer, now_ms)
+        for seat in self.seats:
+            if peer in seat.books.sealers:
+                seat.committee.tell_newest(effects, peer)
+
+    def look(self, effects: Effects, source: bytes, now_ms: int) -> None:
+        """A peer is in another group: where the own one is the root still, ask what has become of that."""
+        if not self.is_split and self.trunk.branch is None:
+            self.trunk.ask(effects, source, now_ms)
+
+    def shown_node(self) -> tuple[tuple[bytes, int], bytes] | None:
+        """The place of the own account's group and its node, as the branch shows it, where the last header here is
+        another: what is missing. None where nothing is."""
+        branch, group, place = self.trunk.branch, self._books.group, self.trunk.home()
+        if branch is None or place is None or not branch.floors:
+            return None
+        node = branch.floors[-1].nodes[place]
+        is_own = (group.prefix, group.bits) == place
+        newer = int.from_bytes(node[:8], "big") > group.header.pulse
+        return None if is_own and not newer else (place, node)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def pass_time(self, effects: Effects, now_ms: int) -> None:
+        """What is due between groups."""
+        self._books.parents = () if not self.is_split else self.trunk.sealers_of(2)
+        self.seats.pass_time(effects, now_ms)
+        self.courier.pass_time(effects, now_ms)
+        books = self._books
+        if self.is_split and books.seals_alone and books.has_work and books.is_under_root:
+            if now_ms >= self._slot_ms() and self.trunk.roots.newest is not None:
+                self._committee.seal_alone(effects, now_ms)
+
+    def cycle(self, effects: Effects, now_ms: int) -> None:
+        """At the end of each pulse cycle."""
+        self.seats.cycle(effects, now_ms)
+        self.errands.tidy(now_ms)
+        if self.is_split:
+            links = [*self.errands.links, *self.trunk.sealers_of(2), *self._books.sealers]
+            self.errands.links = tuple(dict.fromkeys(links))
+            self._tell_parent(effects, now_ms)
+        branch = self.trunk.branch
+        if self.is_split or branch is not None:
+            is_lost = branch is None or branch.header.pulse + BEHIND_PULSES < self.trunk.pulse
+            if is_lost or self.shown_node() is not None:
+                self.courier.carry(effects, self._key.account, self.trunk.wanted_frame(), now_ms)
+                self.trunk.ask_around(effects, now_ms)
+
+    # -- the own group ---------------------------------------------------------------------------------------------
+
+    def sealed(self, effects: Effects, now_ms: int) -> None:
+        """The own group has a new last header."""
+        group = self._books.group
+        self.errands.know(group.state.willing)
+        if not group.is_root:
+            effects.writes += self.trunk.writes()
+            self._on_branch(effects, now_ms)  # it may be under the newest root header already
+            self._tell_parent(effects, now_ms)
+        elif group.state.offer.kind == SPLIT:
+            self._split_root(effects, now_ms)
+
+    def _tell_parent(self, effects: Effects, now_ms: int) -> None:
+        """Tell the committee above what the own group has sealed, until it is under the root."""
+        books = self._books
+        signed = any(key == self._key.public for key, _ in books.group.sealed.signatures)
+        if books.is_under_root or not (signed or books.is_on_roster):
+            return
+        self.seats.tell_parent(effects, books.group.sealed, self._holders.signatures, now_ms)
+
+    def _split_root(self, effects: Effects, now_ms: int) -> None:
+        """The root group, at level 1, has split: its chain goes on one level up, and this node in one of the parts."""
+        group = self._books.group
+        self._books.rewind()
+        parts = parts_of(group)
+        header, digest = group.header, group.digest
+        effects.writes += [
+            (keys.root(pulse), known + tick.to_bytes(8, "big"))
+            for known, pulse, tick in self.trunk.roots.anchors(header.pulse - ROOTS_SHOWN)
+        ]
+        sealed = group.sealed
+        effects.writes.append((keys.ROOT, encode([sealed.header_bytes, signatures_value(sealed.signatures)])))
+        if self._key.public in group.roster_keys:
+            self._found_root(effects, group, parts, digest, now_ms)
+        self._become(effects, group, part_of(parts, self._key.account))
+
+    def _found_root(self, effects: Effects, group: Group, parts: list[Part], digest: bytes, now_ms: int) -> None:
+        successors = [part.successor for part in parts]
+        contents = [encode_willing(willing_under(group.state.willing, each.bits, each.prefix)) for each in successors]
+        root = new_root(
+            group.sealed,
+            new_children(successors, digest, group.header.pulse, contents),
+            {willing_digest(content): content for content in contents},
+            network=group.network,
+            supply=group.supply,
+            level=2,
+            rules=group.rules,
+            digest=digest,
+        )
+        self.seats.found(effects, root, now_ms)
+
+    def _become(self, effects: Effects, group: Group, part: Part) -> None:
+        effects.writes += part_writes(group, part)
+        effects.renew = True
+
+    def _on_branch(self, effects: Effects, now_ms: int) -> None:
+        """A root header has come, with the branch down to the own group."""
+        books, branch = self._books, self.trunk.branch
+        group = books.group
+        place = self.trunk.home()
+        if branch is None or place is None:
+            return
+        if place != (group.prefix, group.bits):
+            self._move(effects, place)
+            return
+        node = branch.floors[-1].nodes[place]
+        if node == group.header.node and not books.is_under_root:
+            books.is_under_root = True
+            books.rewind()  # what is shown is what was sealed
+            self.courier.included(effects, now_ms)
+            effects.writes += self.trunk.writes()
+            self.on_included(effects, now_ms)
+        books.refresh()
+        self._committee.work(now_ms)
+
+    def _move(self, effects: Effects, place: tuple[bytes, int]) -> None:
+        """The parent has split the own group, as that had offered."""
+        group = self._books.group
+        if group.state.offer.kind != SPLIT:
+            return
+        self._books.rewind()
+        for part in parts_of(group):
+            if (part.successor.prefix, part.successor.bits) == place:
+                effects.writes += self.trunk.writes()
+                self._become(effects, group, part)
+                return

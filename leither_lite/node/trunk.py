@@ -1,0 +1,304 @@
+"""The root chain and the branch above this node's own group: what every node follows, whatever the network's size.
+
+Carries out docs/protocol.md, sections 3 and 9. Decides which branch is believed, what is told of it to whom, and when
+the own group's last header is under the root. Never decides what is sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from leither_lite import codec
+from leither_lite.codec import Value, encode
+from leither_lite.effects import Effects, Write
+from leither_lite.errors import Halt, RemoteError
+from leither_lite.header import (
+    HEADER_BYTES_MAX,
+    Header,
+    decode_roster,
+    header_digest,
+    signatures_value,
+    take_signatures,
+)
+from leither_lite.identity import account_id
+from leither_lite.ledger.branch import LEVELS_MAX, Branch, Floor, apply, difference
+from leither_lite.ledger.children import Place
+from leither_lite.ledger.committee import Willing
+from leither_lite.ledger.group import Group
+from leither_lite.ledger.handovers import handovers
+from leither_lite.ledger.roots import Roots, RootSeal
+from leither_lite.limits import ADDRESS_BYTES_MAX, DIGEST_BYTES, KEY_BYTES, UINT_MAX
+from leither_lite.node import frames
+from leither_lite.node.peers import Peers
+from leither_lite.store import keys
+from leither_lite.store.reader import Reader
+from leither_lite.tree.node import is_prefix
+from leither_lite.tree.proof import Handover
+from leither_lite.tree.proof_cbor import handover_value, take_handover
+
+HANDOVERS_GIVEN: Final = 24
+"""Who asks is given so many of those that it lacks."""
+HANDOVERS_TOLD: Final = 4
+"""With a branch go the newest handovers, so that who has missed one can follow."""
+ROOTS_KEPT: Final = 8_192
+HINTS_MAX: Final = 7 * LEVELS_MAX
+ASK_MS: Final = 2_000
+
+
+def load_roots(reader: Reader, group: Group, charter_roster: tuple[bytes, ...]) -> Roots:
+    """The root chain as far as the store knows it. Raises Halt("store_corrupt")."""
+    if group.is_root:
+        roots = Roots(group.network, group.header.pulse, group.roster_keys)
+        roots.remember(group.digest, group.header.pulse, group.header.tick)
+        return roots
+    roots = Roots(group.network, -1, charter_roster)
+    roots.follow(handovers(reader, 0, keys.PULSE_MAX))
+    for key, content in reader.scan(*keys.ROOTS):
+        roots.remember(content[:DIGEST_BYTES], keys.sequence_of(key), int.from_bytes(content[DIGEST_BYTES:], "big"))
+    kept = reader.get(keys.ROOT)
+    if kept is not None:
+        try:
+            roots.take(take_seal(codec.fields(codec.decode(kept), 2, "bad_root")))
+        except RemoteError as error:
+            raise Halt("store_corrupt", f"the root header in the store does not hold: {error}") from error
+    return roots
+
+
+def take_seal(values: list[Value]) -> RootSeal:
+    """A root header and its signatures in CBOR values. Raises RemoteError("bad_root")."""
+    header, signatures = values
+    return RootSeal(codec.octets_upto(header, HEADER_BYTES_MAX, "bad_root"), take_signatures(signatures, "bad_root"))
+
+
+def _take_hints(value: Value) -> list[Willing]:
+    """Where those are who keep the pages: nobody has signed it, and a wrong one leads nowhere. Raises RemoteError."""
+    hints = []
+    for each in codec.items(value, HINTS_MAX, "bad_branch"):
+        key, address = codec.fields(each, 2, "bad_branch")
+        key = codec.octets(key, KEY_BYTES, "bad_branch")
+        hints.append(Willing(key, codec.text(address, ADDRESS_BYTES_MAX, "bad_branch"), 0, 0))
+    return hints
+
+
+class Trunk:
+    """What this node knows of the groups above its own."""
+
+    def __init__(self, reader: Reader, roots: Roots, peers: Peers, own: bytes) -> None:
+        """`own`: the id of this node's account."""
+        self._reader = reader
+        self._peers = peers
+        self._own = own
+        self.roots = roots
+        self.branch: Branch | None = None
+        self.arrived_ms = 0
+        self.on_branch: Callable[[Effects, int], None] = lambda effects, now_ms: None
+        self.below: Callable[[Branch], Iterable[Floor]] = lambda branch: ()
+        self.know: Callable[[list[Willing]], None] = lambda hints: None
+        self.address_of: Callable[[bytes], str] = lambda key: ""
+        self.hearers: Callable[[Floor], Iterable[bytes]] = lambda floor: ()
+        self._arrived: dict[tuple[int, int, bytes], int] = {}
+        self._branches: dict[tuple[int, int, bytes], Branch] = {}
+        self._handovers: dict[int, Handover] = {}
+        self._unkept: list[tuple[int, bytes, int]] = []
+        self._asked_ms: int | None = None
+        self._turn = 0
+        for each in handovers(reader, 0, keys.PULSE_MAX):
+            self._handovers[Header.decode(each.header).pulse] = each
+
+    @property
+    def pulse(self) -> int:
+        """The newest root pulse that is known; 0 before any."""
+        return 0 if self.roots.newest is None else self.roots.newest.pulse
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are, as the newest root header says."""
+        return 1 if self.branch is None else self.branch.header.level
+
+    def floor(self, level: int) -> Floor | None:
+        """The floor at a level of the branch above the own group."""
+        if self.branch is not None:
+            for floor in self.branch.floors:
+                if floor.level == level:
+                    return floor
+        return None
+
+    def sealers_of(self, level: int) -> tuple[bytes, ...]:
+        """Who may seal the next header of the group at a level above the own one: its R, or the first above it that is
+        not empty."""
+        for at in range(level, self.levels + 1):
+            floor = self.floor(at)
+            found = () if floor is None else decode_roster(floor.roster, empty_allowed=True)
+            if found:
+                return found
+        return self.roots.roster
+
+    def home(self) -> Place | None:
+        """The place of the own account's level-1 group, as the branch has it."""
+        return None if self.branch is None else self.branch.place(self._own)
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def take(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[24, root header, signatures, [handover, …], [floor, …], [[key, address], …]]: believed where the root
+        header is sealed by the roster in force, and the floors lead to it. Raises RemoteError."""
+        _, header, signatures, told, floors, hints = codec.fields(values, 6, "bad_branch")
+        seal = take_seal([header, signatures])
+        root = Header.decode(seal.header)
+        known = self._newest_handover
+        for each in codec.items(told, HANDOVERS_GIVEN, "bad_branch"):
+            self.hand_over(effects, take_handover(each))
+        if root.pulse < self.pulse:
+            return
+        if known < self._newest_handover < root.pulse and not self._is_sealed(seal):
+            self._asked_ms = None  # a step nearer: ask on from there
+            self.ask(effects, source, now_ms)
+            return
+        if not self._peers.is_near(source):
+            effects.work.append((source, len(seal.signatures)))
+        self.roots.check(seal)
+        try:
+            branch = apply(self.branch, seal, codec.items(floors, LEVELS_MAX, "bad_branch"))
+        except RemoteError as error:
+            if error.reason == "branch_base":
+                self.ask(effects, source, now_ms)
+                return
+            raise
+        if not branch.floors:
+            raise RemoteError("bad_branch", "no floors")
+        branch.verify()
+        self.know(_take_hints(hints))
+        self.arrive(effects, branch, now_ms, source)
+
+    @property
+    def _newest_handover(self) -> int:
+        return max(self._handovers, default=-1)
+
+    def _is_sealed(self, seal: RootSeal) -> bool:
+        try:
+            self.roots.check(seal)
+        except RemoteError:
+            return False
+        return True
+
+    def hand_over(self, effects: Effects, handover: Handover) -> None:
+        """Take a handover, and keep it. Raises RemoteError as `Roots.hand_over`."""
+        if self.roots.hand_over(handover):
+            pulse = Header.decode(handover.header).pulse
+            self._handovers[pulse] = handover
+            effects.writes.append((keys.handover(pulse), encode(handover_value(handover))))
+
+    def arrive(self, effects: Effects, branch: Branch, now_ms: int, source: bytes = b"") -> None:
+        """A branch down to some floor, which holds: the floors that this node keeps books of are added below, and it
+        goes on to those who wait for it there."""
+        lowest = branch.floors[-1]
+        place = (lowest.level, lowest.bits, lowest.prefix)
+        pulse = branch.header.pulse
+        if self._arrived.get(place, -1) >= pulse:
+            return
+        self._arrived[place] = pulse
+        self._branches[place] = branch
+        newest = self.pulse
+        self.roots.take(branch.seal)
+        if self.pulse > newest:
+            self.arrived_ms = now_ms
+            self._unkept.append((self.pulse, header_digest(branch.seal.header), branch.header.tick))
+        self.tell(effects, branch, [key for key in self.hearers(lowest) if key != source])
+        for floor in list(self.below(branch)):
+            self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms, source)
+        if lowest.level == 2 and self._is_own(branch):
+            if self.branch is None or pulse > self.branch.header.pulse:
+                before, self.branch = self.branch, branch
+                self._peers.tell(effects, self._frame(before, branch), source)
+                self.on_branch(effects, now_ms)
+
+    def _is_own(self, branch: Branch) -> bool:
+        """True if the own account is under the lowest floor."""
+        try:
+            branch.floors[-1].child(self._own)
+        except RemoteError:
+            return False
+        return True
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _frame(self, before: Branch | None, branch: Branch, above: int | None = None) -> bytes:
+        """The frame of a branch, with the newest handovers, or the oldest above a pulse."""
+        if above is None:
+            pulses = sorted(self._handovers)[-HANDOVERS_TOLD:]
+        else:
+            pulses = [pulse for pulse in sorted(self._handovers) if pulse > above][:HANDOVERS_GIVEN]
+        told = [handover_value(self._handovers[pulse]) for pulse in pulses]
+        seal = branch.seal
+        floors = difference(before, branch)
+        keepers = [key for floor in branch.floors for key in decode_roster(floor.roster, empty_allowed=True)]
+        hints: Value = [[key, address] for key in dict.fromkeys(keepers) if (address := self.address_of(key))]
+        return encode([frames.BRANCH, seal.header, signatures_value(seal.signatures), told, floors, hints])
+
+    def tell(self, effects: Effects, branch: Branch, peers: Iterable[bytes]) -> None:
+        """Tell others a branch, whole."""
+        frame = self._frame(None, branch)
+        self._peers.tell(effects, frame, b"", list(peers))
+
+    def has_arrived(self, level: int, bits: int, prefix: bytes, pulse: int) -> bool:
+        """True if a page of a root header of that pulse, or a later one, was here."""
+        return self._arrived.get((level, bits, prefix), -1) >= pulse
+
+    def tell_down_to(self, effects: Effects, level: int, bits: int, prefix: bytes, peer: bytes) -> None:
+        """Tell a peer the newest branch down to a page that this node keeps."""
+        branch = self._branches.get((level, bits, prefix))
+        if branch is not None:
+            self.tell(effects, branch, [peer])
+
+    def forget(self, level: int, bits: int, prefix: bytes) -> None:
+        """A page is kept here no more."""
+        self._branches.pop((level, bits, prefix), None)
+
+    def ask(self, effects: Effects, peer: bytes, now_ms: int) -> None:
+        """Ask a peer for the whole branch, unless somebody was asked just before."""
+        if self._asked_ms is None or now_ms - self._asked_ms >= ASK_MS:
+            self._asked_ms = now_ms
+            effects.sends.append((peer, self.wanted_frame()))
+
+    def ask_around(self, effects: Effects, now_ms: int) -> None:
+        """Ask the next of those who are connected."""
+        peers = list(self._peers.connected)
+        if peers:
+            self._turn += 1
+            self.ask(effects, peers[self._turn % len(peers)], now_ms)
+
+    def wanted_frame(self) -> bytes:
+        """[25, pulse of the newest handover here + 1, or 0]."""
+        return encode([frames.WANT_BRANCH, self._newest_handover + 1])
+
+    def give(self, effects: Effects, values: list[Value], source: bytes) -> None:
+        """[25, pulse + 1]: the pages above the asker's own account, as far as they are above this node's too, with the
+        handovers above that pulse: the root's page is for everybody. Raises RemoteError("bad_want")."""
+        _, known = codec.fields(values, 2, "bad_want")
+        above = codec.uint(known, UINT_MAX, "bad_want") - 1
+        if self.branch is None:
+            return
+        account = account_id(source)
+        floors = tuple(each for each in self.branch.floors if is_prefix(account, each.prefix, each.bits))
+        frame = self._frame(None, Branch(self.branch.seal, floors), above)
+        if self._peers.may_give(effects, len(frame), source):
+            effects.sends.append((source, frame))
+
+    # -- keeping ---------------------------------------------------------------------------------------------------
+
+    def writes(self) -> list[Write]:
+        """What is to be kept of the root headers that came since the last call: with what is written anyway."""
+        writes: list[Write] = []
+        for pulse, digest, tick in self._unkept:
+            writes.append((keys.root(pulse), digest + tick.to_bytes(8, "big")))
+        if self._unkept:
+            oldest = self._unkept[-1][0] - ROOTS_KEPT
+            first = next(self._reader.scan(keys.ROOTS[0], keys.root(max(oldest, 0))), None)
+            if first is not None:
+                writes.append((first[0], None))
+        if writes and self.roots.seal is not None:
+            seal = self.roots.seal
+            writes.append((keys.ROOT, encode([seal.header, signatures_value(seal.signatures)])))
+        self._unkept = []
+        return writes
