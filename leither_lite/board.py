@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from leither_lite.errors import LocalError
+from leither_lite.limits import GROUP_MEMBERS_MAX
 
 MIB: Final = 1024 * 1024
 
@@ -35,7 +36,10 @@ _BOUNDS: Final = {
     "peer_bytes_s": (16 * 1024, 1024 * MIB),
     "peer_work_s": (10, 1_000_000),
     "willing": (0, 1),
+    "archive": (0, GROUP_MEMBERS_MAX),
 }
+
+_SUB_DATABASE_BYTES: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,12 @@ class Board:
     peer_bytes_s: int = 4 * MIB
     peer_work_s: int = 4_000
     willing: int = 1
+    archive: int = 0
+
+    @property
+    def archive_bytes(self) -> int:
+        """The largest size of the archive's file; while a pulse is taken, its journal needs at most as much again."""
+        return self.archive * _SUB_DATABASE_BYTES
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> Board:

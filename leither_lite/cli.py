@@ -36,6 +36,7 @@ _EXIT_OF_CODE: Final = {
     "bad_address": USAGE,
     "bad_link": USAGE,
     "bad_name": USAGE,
+    "bad_parameter": USAGE,
     "bad_pulse_ms": USAGE,
     "bad_trust": USAGE,
     "passphrase_missing": USAGE,
@@ -123,6 +124,10 @@ def parser() -> Parser:
     pulse_ms = whole("pulse-ms", 1, _PULSE_MS_MAX)
     add("--pulse-ms", type=pulse_ms, default=PULSE_MS_USUAL, metavar="N", help=f"a pulse cycle ({PULSE_MS_USUAL})")
     add("--roster-max", type=whole("roster-max", 1, 7), default=4, metavar="N", help="how many may ever seal (4)")
+    group_max = whole("group-max", 4, 256)
+    add("--group-max", type=group_max, default=256, metavar="N", help="members of a node group at most (256)")
+    term_ticks = whole("term-ticks", 10, 30 * 86_400)
+    add("--term-ticks", type=term_ticks, default=1_800, metavar="N", help="a term at least, in pulse cycles (1800)")
 
     add = command("run", commands.run, "run the node until it is stopped")
     add("--listen", metavar="HOST:PORT", help="for other nodes (without it, the node only dials out)")
@@ -149,6 +154,7 @@ def parser() -> Parser:
     add("--roster", type=whole("roster", 1, 7), metavar="N", help="1, 3, 4 or 7 (the largest that the nodes allow)")
     add("--pulses", type=whole("pulses", 1, 1_000_000), default=200, metavar="N")
     add("--faults", default="all", metavar="KIND,…", help="loss,delay,duplicate,partition,crash,torn,drift; all; none")
+    add("--paper", action="store_true", help="instead, the paper's figures for 2^24 groups beside this node's")
 
     add = command("distribute", commands.distribute, "pay from the organization's account", "api", "wait")
     add("account", type=ident, metavar="ACCOUNT", help="the payee's id")

@@ -112,6 +112,14 @@ def test_pi_zero() -> None:
     assert board.peer_work_s * 3 <= 250, "milliseconds of each second for one peer's signatures"
 
 
+def test_archive() -> None:
+    """A board with a disk keeps a whole database, within the gigabyte that it may take; others keep none."""
+    nas = board_of(ROOT / "boards" / "nas.toml")
+    assert nas.archive == 256
+    assert nas.archive_bytes == 256 * 4_000_000 < 2**30
+    assert Board().archive_bytes == board_of(ROOT / "boards" / "pi-zero.toml").archive_bytes == 0
+
+
 def test_every_setting_is_explained() -> None:
     """docs/store.md has a row for each, with what is usual."""
     text = (ROOT / "docs" / "store.md").read_text()

@@ -18,6 +18,7 @@ from leither_lite.edge.api_connections import Connection
 from leither_lite.edge.api_errors import answer, json_bytes
 from leither_lite.edge.api_events import Streams
 from leither_lite.edge.api_forms import Form
+from leither_lite.edge.api_metrics import metrics_text
 from leither_lite.edge.seat import Seat
 from leither_lite.errors import LocalError, RemoteError
 from leither_lite.header import ROSTER_BYTES_MAX, Checkpoint
@@ -29,31 +30,10 @@ from leither_lite.tree.proof_json import decode_json, encode_json
 
 TRANSFERS_LIMIT: Final = 50
 INVITE_TICKS: Final = 7 * 86_400
-PREFIX: Final = "leither_"
+PULSE_HEADER: Final = "Leither-Pulse"
 _RECORD_FIELDS: Final = ("balance", "frozen", "sent", "role", "votes")
 # A larger proof may take so many signature checks that the pulse would wait for them: it is checked beside the loop.
 _PROOF_BYTES_AT_ONCE: Final = 16 * 1024
-
-_METRICS: Final = {
-    "accounts": "Accounts in this node's group.",
-    "api_connections": "Open connections to the API.",
-    "api_errors_total": "Answers of the API with a status of 400 or more.",
-    "api_requests_total": "Requests to the API.",
-    "commit_failures_total": "Commits to the store that failed.",
-    "commits_total": "Commits to the store.",
-    "events_queued": "Requests that wait for the next turn.",
-    "healthy": "1 if the node does its work, 0 if /v1/status has reasons why not.",
-    "late_ms": "How late the last tick came, in milliseconds.",
-    "memory_anonymous_bytes": "Anonymous memory of the process.",
-    "memory_resident_bytes": "Resident memory of the process.",
-    "pulse": "The newest sealed pulse.",
-    "requests_refused_total": "Requests that the node's turns refused.",
-    "requests_total": "Requests that the node's turns took.",
-    "store_bytes": "Bytes that the store takes on the disk.",
-    "tick": "Pulse cycles since genesis.",
-    "turns_total": "Turns of the node.",
-    "written_bytes_total": "Bytes written to the store since the start.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +124,7 @@ class Routes:
             "/v1/status": {"GET": Route(self.status)},
             "/v1/charter": {"GET": Route(self.charter)},
             "/v1/summary": {"GET": Route(self.summary)},
+            "/v1/branch": {"GET": Route(self.branch)},
             "/v1/events": {"GET": Route(self.events)},
             "/v1/account": {"GET": Route(self.account, ("account",))},
             "/v1/accounts": {
@@ -199,7 +180,14 @@ class Routes:
 
     async def summary(self, _: Call) -> Answer:
         """GET /v1/summary"""
-        return answer(self._seat.view.summary(), content_type="application/cbor")
+        pulse, page = self._seat.view.summary()
+        told = answer(page, content_type="application/cbor")
+        told.headers[PULSE_HEADER] = str(pulse)
+        return told
+
+    async def branch(self, _: Call) -> Answer:
+        """GET /v1/branch"""
+        return self._seat.view.way.to_json()
 
     async def events(self, call: Call) -> Answer:
         """GET /v1/events"""
@@ -223,17 +211,13 @@ class Routes:
 
     async def metrics(self, _: Call) -> Answer:
         """GET /metrics, in Prometheus' text form."""
-        lines = []
         own = {
             "api_connections": self._traffic.connections(),
             "api_errors_total": self._traffic.errors,
             "api_requests_total": self._traffic.requests,
         }
-        for name, value in sorted({**self._seat.metrics(), **own}.items()):
-            told = _METRICS.get(name, name.replace("_", " ").capitalize() + ".")
-            kind = "counter" if name.endswith("_total") else "gauge"
-            lines.append(f"# HELP {PREFIX}{name} {told}\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}\n")
-        return answer("".join(lines).encode("ascii"), content_type="text/plain; version=0.0.4; charset=utf-8")
+        text = metrics_text({**self._seat.metrics(), **own})
+        return answer(text.encode("ascii"), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def take_checkpoint(self, call: Call) -> Answer:
         """POST /v1/checkpoints"""

@@ -82,7 +82,8 @@ def found(args: Namespace) -> Answer:
     """Keys, token, charter, genesis."""
     from leither_lite.edge import founding
 
-    signed = founding.found(args.data, args.name, args.supply, args.pulse_ms, args.roster_max)
+    parameters = {name: getattr(args, name) for name in ("roster_max", "group_max", "term_ticks")}
+    signed = founding.found(args.data, args.name, args.supply, args.pulse_ms, **parameters)
     value = {"data": str(args.data), **signed.to_json()}
     lines = [
         f"founded {args.name}: organization {value['organization']}, supply {args.supply}",

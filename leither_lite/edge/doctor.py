@@ -42,7 +42,7 @@ _ACTIONS: Final = {
     "folder_read_only": "see the system's log, check the disk, mount it writable",
     "store_absent": "leither-lite found, or give the folder that holds ledger.mdb with --data",
     "store_newer_schema": "install the newer leither-lite",
-    "store_older_schema": "start the node once: it migrates its store",
+    "store_older_schema": "use the leither-lite that founded it; with this one, found or join anew in another folder",
     "store_restored": "if the original is gone for good: leither-lite run --restored, then leither-lite checkpoint",
     "disk_low": "make room on the disk",
 }
@@ -225,9 +225,14 @@ def _founder(store: Store, folder: Path) -> Iterator[Finding]:
 
 def _place_and_schema(store: Store, path: Path) -> list[Finding]:
     schema = int.from_bytes(store.get(keys.SCHEMA) or b"", "big")
-    if schema != lmdb.SCHEMA:
-        code = "store_newer_schema" if schema > lmdb.SCHEMA else "store_older_schema"
-        return [_error(Halt(code, f"the store is of schema {schema}, this program's is {lmdb.SCHEMA}"))]
+    if schema > lmdb.SCHEMA:
+        message = f"the store is of schema {schema}, this program's is {lmdb.SCHEMA}"
+        return [_error(Halt("store_newer_schema", message))]
+    if schema < lmdb.SCHEMA:
+        told = lmdb.older(schema)
+        if lmdb.leads_on(schema):
+            return [Finding("error", told.code, told.message, "start the node once: it migrates its store")]
+        return [_error(told)]
     place = store.get(keys.PLACE)
     if place is not None and place[1:] != machine.place(path):
         message = "the folder was copied or restored: the original may have signed what this copy does not know"

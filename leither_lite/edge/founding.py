@@ -24,6 +24,7 @@ from leither_lite.errors import LocalError
 from leither_lite.identity import Key
 from leither_lite.limits import NAME_BYTES_MAX, SUPPLY_MAX
 from leither_lite.organization import (
+    PARAMETERS,
     PULSE_MS_MAX,
     PULSE_MS_MIN,
     Charter,
@@ -45,17 +46,19 @@ _OURS: Final = (
 _MAY_BE_THERE: Final = frozenset([*_OURS, *(unfinished(Path(name)).name for name in _OURS), "lost+found"])
 
 
-def found(folder: Path, name: str, supply: int, pulse_ms: int, roster_max: int = 4) -> SignedCharter:
+def found(folder: Path, name: str, supply: int, pulse_ms: int, **parameters: int) -> SignedCharter:
     """Found an organization in `folder`, which is made if it is not there; its founder is this node.
 
-    `supply` in the token's smallest unit; `roster_max`: how many may ever seal, 1 to 7.
+    `supply` in the token's smallest unit; `parameters` of the charter by their names (`organization.PARAMETERS`), where
+    they are not the usual: such as `roster_max`, how many may ever seal.
 
-    Raises LocalError: bad_name, bad_supply, bad_pulse_ms, not_a_folder,
-    folder_not_empty, already_founded, folder_in_use, folder_unwritable, bad_setting, or as `keyfile.load`; or Halt.
+    Raises LocalError: bad_name, bad_supply, bad_pulse_ms, bad_parameter, not_a_folder, folder_not_empty,
+    already_founded, folder_in_use, folder_unwritable, bad_setting, or as `keyfile.load`; or Halt.
     """
-    _check(name, supply, pulse_ms)
+    all_parameters = usual_parameters(**parameters)
+    _check(name, supply, pulse_ms, all_parameters)
     with new_folder(folder):
-        return _found(folder, read_board(folder), name, supply, pulse_ms, roster_max)
+        return _found(folder, read_board(folder), name, supply, pulse_ms, all_parameters)
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def new_folder(folder: Path) -> Iterator[None]:
         raise LocalError("folder_unwritable", f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _check(name: str, supply: int, pulse_ms: int) -> None:
+def _check(name: str, supply: int, pulse_ms: int, parameters: tuple[int, ...]) -> None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -88,6 +91,9 @@ def _check(name: str, supply: int, pulse_ms: int) -> None:
         raise LocalError("bad_supply", f"a supply is a whole number from 1 to {SUPPLY_MAX}")
     if not PULSE_MS_MIN <= pulse_ms <= PULSE_MS_MAX:
         raise LocalError("bad_pulse_ms", f"a pulse takes from {PULSE_MS_MIN} to {PULSE_MS_MAX} milliseconds")
+    for (parameter, least, most, _), value in zip(PARAMETERS, parameters, strict=True):
+        if not least <= value <= most:
+            raise LocalError("bad_parameter", f"{parameter.replace('_', ' ')} is a whole number from {least} to {most}")
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -98,7 +104,9 @@ def _refuse_foreign(folder: Path) -> None:
             )
 
 
-def _found(folder: Path, board: Board, name: str, supply: int, pulse_ms: int, roster_max: int) -> SignedCharter:
+def _found(
+    folder: Path, board: Board, name: str, supply: int, pulse_ms: int, parameters: tuple[int, ...]
+) -> SignedCharter:
     organization = key_of(folder / keyfile.ORGANIZATION_KEY)
     founder = key_of(folder / keyfile.NODE_KEY)
     if organization == founder:
@@ -111,7 +119,7 @@ def _found(folder: Path, board: Board, name: str, supply: int, pulse_ms: int, ro
         pulse_ms,
         (founder.public,),
         founder.public,
-        usual_parameters(roster_max=roster_max),
+        parameters,
     )
     signed = SignedCharter.sign(organization, charter)
     content = json.dumps(signed.to_json(), indent=2).encode("ascii") + b"\n"

@@ -21,16 +21,34 @@ from leither_lite.effects import Write
 from leither_lite.errors import Halt
 from leither_lite.store import keys
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 FILE: Final = "ledger.mdb"
 
 Migration = Callable[["Store"], list[Write]]
 """The writes that lead from one schema to the next, given the store as it is."""
 
 MIGRATIONS: Final[Mapping[int, Migration]] = {}
-"""From schema n to n + 1. All that a store needs run in one transaction each, oldest first, when it is opened."""
+"""From schema n to n + 1. All that a store needs run in one transaction each, oldest first, when it is opened.
+
+None leads on from schema 1: another state was sealed then."""
 
 _CHECKSUM_BYTES: Final = 4
+
+
+def leads_on(version: int, schema: int = SCHEMA, migrations: Mapping[int, Migration] = MIGRATIONS) -> bool:
+    """True if there is a migration from each schema from `version` up to `schema`."""
+    return all(step in migrations for step in range(version, schema))
+
+
+def older(version: int, schema: int = SCHEMA, migrations: Mapping[int, Migration] = MIGRATIONS) -> Halt:
+    """What there is to say of a store of an older schema."""
+    if leads_on(version, schema, migrations):
+        return Halt("store_older_schema", f"the store is of schema {version}: run the node once to migrate it")
+    return Halt(
+        "store_older_schema",
+        f"the store is of schema {version}: it was founded by an older leither-lite, and this one, which reads schema "
+        f"{schema}, cannot read it",
+    )
 
 
 def checksum(key: bytes, value: bytes) -> bytes:
@@ -91,7 +109,11 @@ class Store:
             raise
         return store
 
-    def _reach(self, schema: int, migrations: Mapping[int, Migration], read_only: bool) -> None:
+    def version(self, schema: int = SCHEMA, migrations: Mapping[int, Migration] = MIGRATIONS) -> int:
+        """The schema that the store is of: `schema`, or an older one that `migrations` lead on from.
+
+        Raises Halt: store_corrupt (it says of none), store_newer_schema, store_older_schema.
+        """
         found = self.get(keys.SCHEMA)
         if found is None:
             raise Halt("store_corrupt", f"{self.path} does not say of which schema it is. {RESTORE}")
@@ -101,10 +123,16 @@ class Store:
                 "store_newer_schema",
                 f"the store is of schema {version}, this program knows up to {schema}: install a newer leither-lite",
             )
+        if not leads_on(version, schema, migrations):
+            raise older(version, schema, migrations)
+        return version
+
+    def _reach(self, schema: int, migrations: Mapping[int, Migration], read_only: bool) -> None:
+        version = self.version(schema, migrations)
         while version < schema:
-            migration = migrations.get(version)
-            if migration is None or read_only:
-                raise Halt("store_older_schema", f"the store is of schema {version}: run the node once to migrate it")
+            if read_only:
+                raise older(version, schema, migrations)
+            migration = migrations[version]
             version += 1
             self.write([*migration(self), schema_write(version)])
             self.renew()

@@ -168,7 +168,7 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """The body of GET /v1/status."""
-        node, header = self.node, self.node.books.header
+        node, header, root = self.node, self.node.books.header, self.view.way.root_node
         now_ms = machine.now_ms()
         reasons = self.health.reasons(now_ms)
         return {
@@ -178,18 +178,14 @@ class Service:
             "pulse": header.pulse,
             "tick": node.tick(now_ms),
             "term": node.term,
-            "group": {
-                "level": header.level,
-                "prefix": f"{int.from_bytes(header.prefix, 'big'):0160b}"[: header.bits],
-                "members": len(node.group.entries),
-            },
+            "group": self.view.way.own_place(),
             "role": self.view.role,
             "peers": len(node.peers.connected),
             "behind": node.catchup.behind,
             "evidence": node.committee.evidence.count,
             "chief_tick": node.hall.heartbeat.tick,
             "supply": node.group.supply,
-            "root": header.node.hex(),
+            "root": None if root is None else root.hex(),
             "memory_kb": machine.memory_kb(),
             "store_bytes": self._store.size_bytes,
             "written_bytes": self._written_bytes,
@@ -355,7 +351,7 @@ class Service:
 
         Where a seal is due, that is the trial: a smaller one would not show that there is room for it.
         """
-        seals = self.node.books.has_work and not self.node.awaits_checkpoint
+        seals = self.node.books.has_work and not self.node.comeback.silent
         is_due = self.health.trouble is not None and now_ms >= self._probe_ms and not seals
         if is_due and self.health.disk_reason() is None:
             self._probe_ms = now_ms + PROBE_MS

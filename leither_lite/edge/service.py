@@ -86,8 +86,14 @@ def open_store(folder: Path, board: Board) -> Store:
     if (folder / API_ADDRESS).exists():
         check_pages(path, _say)
     check_file(path)
-    lmdb.probe(path, board.map_bytes, read_start)
+    lmdb.probe(path, board.map_bytes, _read_start)
     return Store.open(path, board.map_bytes)
+
+
+def _read_start(store: Store) -> None:
+    """What a store of another schema holds is not looked at: to this program it would seem damaged."""
+    store.version()
+    read_start(store)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ from leither_lite.header import (
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.committee import Willingness
 from leither_lite.ledger.enacted import enacted_roster
-from leither_lite.ledger.group import SealedPulse
 from leither_lite.ledger.operations import decode as decode_operation
 from leither_lite.ledger.records import Entry, decode_page
 from leither_lite.ledger.replay import execute_again
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.sets import read_sent
+from leither_lite.ledger.state import State
+from leither_lite.ledger.traffic import CYCLE
 from leither_lite.limits import DIGEST_BYTES, ID_BYTES, SEGMENT_BYTES_MAX
 from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
 from leither_lite.organization import SignedCharter
@@ -59,7 +62,9 @@ _TABLES: Final = {
     b"i": ("used invites", 1 + ID_BYTES),
     b"k": ("idempotency keys", 1 + _ASKED_BYTES),
     b"n": ("applications", 1 + ID_BYTES),
+    b"o": ("pending receipts", 1 + ID_BYTES),
     b"q": ("queued operations", 1 + _NUMBER_BYTES),
+    b"s": ("settled receipts", 1 + _NUMBER_BYTES + ID_BYTES),
     b"t": ("transfers", 1 + _NUMBER_BYTES),
     b"v": ("own signatures", 1 + 1 + 4),
 }
@@ -73,10 +78,11 @@ _SINGLE: Final = frozenset(
         keys.GENESIS,
         keys.PLACE,
         keys.SCHEMA,
+        keys.TIP,
         keys.WALLET,
     ]
 )
-_OTHERS: Final = frozenset([b"m", b"p"])
+_OTHERS: Final = frozenset([b"m", b"p", keys.SETTLED_TREE[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,8 @@ class Walk:
         with self._noting("chain"):
             self._follow(charter)
         with self._noting("newest_state"):
-            ledger.load(self._reader, charter.charter.network, charter.charter.supply)
+            group = ledger.load(self._reader, charter.charter.network, charter.charter.supply)
+            _check_settled(self._reader, group.settled.tree)
         if full and self.is_clean:
             with self._noting("body"):
                 self._execute(charter)
@@ -148,12 +155,16 @@ class Walk:
                 self._note("unknown_key", f"{key.hex()} is no key of this schema")
                 continue
             try:
-                self._read_value(first, content)
+                self._read_value(first, key, content)
             except (RemoteError, Halt) as error:
                 self._note("damaged", f"the value of {key.hex()} is none that can have been written: {error}")
 
-    def _read_value(self, first: bytes, content: bytes) -> None:
-        if first == b"q":
+    def _read_value(self, first: bytes, key: bytes, content: bytes) -> None:
+        if first in (b"o", b"s"):
+            receipt, pulse = read_sent(content)
+            if key != (keys.pending(receipt.id) if first == b"o" else keys.settled(pulse, receipt.id)):
+                raise RemoteError("bad_receipt", "it belongs elsewhere")
+        elif first == b"q":
             decode_operation(read_queued(content)[0])
         elif first == b"t":
             kept_transfer(content)
@@ -208,18 +219,20 @@ class Walk:
                 self._progress(f"pulse {pulse}")
             kept = dict(rows)
             sealed = SealedPulse.decode(_taken(kept, keys.sealed(pulse)))
-            if sealed.header.pulse != pulse or (before is not None and pulse != before.header.pulse + 1):
+            above = ledger.pulse_before(self._reader, pulse)
+            if sealed.header.pulse != pulse or (before is not None and above != before.header.pulse):
                 raise RemoteError("chain", f"pulse {pulse} is not where it belongs, or the one before it is missing")
             _check_header(self._reader, sealed, before, charter)
             if before is None and pulse:
                 ledger.check_kept_seal(self._reader, sealed)
-            tree.put_many(_changed_leaves(kept, pulse, page, before is None, pulse == base))
-            if tree.root() != sealed.inner:
+            tree.put_many(_changed_leaves(kept, pulse, above, page, before is None, pulse == base))
+            if tree.root() != sealed.inner and not (pulse == base and _offers(sealed)):
                 raise RemoteError("chain", f"the accounts of pulse {pulse} do not lead to its header")
             has_bodies = has_bodies or keys.segment(pulse, 0) in kept  # they go after their publicity, oldest first
             for index, entry in enumerate(sealed.entries if has_bodies else ()):
                 if segment_digest(_taken(kept, keys.segment(pulse, index))) != entry[0]:
                     raise RemoteError("chain", f"segment {index} of pulse {pulse} is not the one that was sealed")
+            kept.pop(keys.sealers(pulse), None)
             if kept:
                 raise RemoteError("chain", f"{next(iter(kept)).hex()} is no key of this schema")
             before = sealed
@@ -235,7 +248,7 @@ class Walk:
         if sealed is None:
             return
         told = charter.charter
-        group = ledger.load(reader, told.network, told.supply, pulse - 1, roster_max=told.parameter("roster_max"))
+        group = ledger.load(reader, told.network, told.supply, pulse - 1, rules=told.rules)
         while sealed is not None:
             if pulse % 100 == 0:
                 self._progress(f"body of pulse {pulse}")
@@ -248,6 +261,18 @@ class Walk:
             sealed = ledger.sealed_at(reader, pulse)
 
 
+def _check_settled(reader: Reader, tree: SumTree) -> None:
+    """The tree has the receipts that are kept as settled, and no others."""
+    count = 0
+    for key, content in reader.scan(*keys.SETTLED):
+        receipt, pulse = read_sent(content)
+        if tree.get(receipt.id) != receipt.leaf(pulse):
+            raise RemoteError("settled", f"the receipt under {key.hex()} is not in the tree of what is settled")
+        count += 1
+    if count != len(tree):
+        raise RemoteError("settled", f"of {len(tree)} settled receipts {count} are here")
+
+
 def _taken(kept: dict[bytes, bytes], key: bytes) -> bytes:
     content = kept.pop(key, None)
     if content is None:
@@ -256,10 +281,11 @@ def _taken(kept: dict[bytes, bytes], key: bytes) -> bytes:
 
 
 def _changed_leaves(
-    kept: dict[bytes, bytes], pulse: int, page: dict[bytes, Entry], is_oldest: bool, is_base: bool
+    kept: dict[bytes, bytes], pulse: int, above: int, page: dict[bytes, Entry], is_oldest: bool, is_base: bool
 ) -> list[tuple[bytes, bytes]]:
-    """The leaves that a pulse has changed; `page` moves on to it. The oldest retained pulse is a whole page."""
-    whole = is_base or pulse % ledger.SNAPSHOT_PULSES == 0
+    """The leaves that a pulse has changed after that of `above`; `page` moves on to it. The oldest retained pulse is a
+    whole page."""
+    whole = is_base or ledger.is_snapshot(pulse, above)
     if is_oldest and not whole:
         raise RemoteError("chain", f"the oldest pulse is {pulse}, which has no whole page")
     shown = dict(decode_page(_taken(kept, keys.snapshot(pulse) if whole else keys.changes(pulse))))
@@ -271,17 +297,33 @@ def _changed_leaves(
     return [(account, entry.leaf(account)) for account, entry in changed.items()]
 
 
+def _offers(sealed: SealedPulse) -> bool:
+    """True for a last header that offers a split or a merge: what follows may be of another group."""
+    return State.decode(sealed.state, sealed.willing).offer.kind > 0
+
+
+def _held(sealed: SealedPulse) -> int:
+    """What a group's accounts hold, and what it has sent and not received."""
+    return node.node_sum(sealed.inner) + sealed.sent_out - sealed.settled_in
+
+
 def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | None, charter: SignedCharter) -> None:
     """One header against the one before it (None: the oldest that is here), its own parts, and its seal."""
     header = sealed.header
     pulse = header.pulse
+    in_place = before is not None and (before.header.bits, before.header.prefix) == (header.bits, header.prefix)
     if before is not None:
         above = before.header
-        if header.previous != header_digest(before.header_bytes):
+        # What two groups that were merged start from is not here as a whole.
+        if header.previous != header_digest(before.header_bytes) and (in_place or not _offers(before)):
             raise RemoteError("chain", f"pulse {pulse} does not name the header of pulse {above.pulse}")
-        if header.tick < above.tick or header.term < above.term:
+        if header.tick < above.tick or (in_place and header.term < above.term):
             raise RemoteError("chain", f"tick or term falls with pulse {pulse}")
-        enacted = enacted_roster(reader, above.pulse, header.previous)
+    if header.bits:
+        kept = reader.get(keys.sealers(pulse))
+        roster = decode_roster(b"" if kept is None else kept[_NUMBER_BYTES:])
+    elif before is not None:
+        enacted = enacted_roster(reader, before.header.pulse, header.previous)
         roster = decode_roster(before.roster if enacted is None else enacted)
     else:
         roster = charter.charter.roster
@@ -289,12 +331,15 @@ def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | Non
         raise RemoteError("chain", f"pulse {pulse} is of another organization")
     if node.group(header.level, header.bits, header.prefix, pulse, sealed.inner, sealed.meta) != header.node:
         raise RemoteError("chain", f"what is kept of pulse {pulse} does not open its header")
+    State.decode(sealed.state, sealed.willing)
     after = sealed.entries[-1][1:] if sealed.entries else (sealed.inner, sealed.meta)
     if body_digest(sealed.entries) != header.body or after != (sealed.inner, sealed.meta):
         raise RemoteError("chain", f"the body's entries of pulse {pulse} do not lead to its header")
-    held = node.node_sum(sealed.inner) + sealed.sent_out - sealed.settled_in
-    if held != charter.charter.supply:
+    held = _held(sealed)
+    if not header.bits and held != charter.charter.supply:
         raise Halt("not_conserved", f"pulse {pulse} holds {held} of a supply of {charter.charter.supply}")
+    if before is not None and in_place and (held - _held(before)) % CYCLE:
+        raise Halt("not_conserved", f"pulse {pulse} holds {held - _held(before)} more than the one before it")
     if before is not None or not pulse:
         check_seal(sealed.header_bytes, sealed.signatures, roster)
 

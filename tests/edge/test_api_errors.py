@@ -20,7 +20,10 @@ from tests.edge.api_world import TOKEN, World, running
 ROOT = Path(__file__).parents[2]
 # Reasons why a frame or the node's own store cannot be read: they never reach a caller.
 # What these say goes to peers, or is counted against them: no caller of the API hears of it.
-FOR_PEERS = frozenset("addresses catchup committee frames heartbeat holders network peers states".split())
+FOR_PEERS = frozenset(
+    "addresses between catchup committee courier frames group_states heartbeat holders network peers seats states "
+    "tenure trunk".split()
+)
 ELSEWHERE = {"bad_charter", "bad_frame", "bad_queued", "bad_transfer"}
 
 

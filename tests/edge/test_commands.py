@@ -215,6 +215,15 @@ def test_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "already_founded"
 
 
+def test_found_with_small_groups(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The charter says what was asked for."""
+    argv = ["found", "--data", str(tmp_path / "d"), "--json", "--roster-max", "7", "--group-max", "8"]
+    assert main([*argv, "--term-ticks", "20"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    del value["data"]
+    assert SignedCharter.from_json(value).charter.rules == (7, 8, 20)
+
+
 def test_doctor(alone: Run, data: Path) -> None:
     """Exit 0 with nothing wrong or only warnings, 1 with an error; each finding with what to do."""
     code, value = alone.json("doctor", "--full")

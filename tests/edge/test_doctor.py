@@ -135,7 +135,8 @@ def kept(*writes: tuple[bytes, bytes | None]) -> Callable[[Path], object]:
         (flip, "error", "store_corrupt", "put back a copy"),
         (scramble, "error", "store_corrupt", "put back a copy"),
         (kept((keys.SCHEMA, (99).to_bytes(4, "big"))), "error", "store_newer_schema", "newer leither-lite"),
-        (kept((keys.SCHEMA, (0).to_bytes(4, "big"))), "error", "store_older_schema", "start the node"),
+        (kept((keys.SCHEMA, (1).to_bytes(4, "big"))), "error", "store_older_schema", "that founded it"),
+        (kept((keys.SCHEMA, (0).to_bytes(4, "big"))), "error", "store_older_schema", "that founded it"),
         (kept((keys.PLACE, b"\0" + bytes(16))), "error", "store_restored", "run --restored"),
         (kept((keys.changes(3), None)), "error", "chain", "put back a copy"),
         (kept((keys.CHARTER, None)), "error", "charter", "put back a copy"),
@@ -154,6 +155,15 @@ def test_what_goes_wrong(
     assert action in found[code].action
     assert found[code].message
     assert set(found) <= {code, "store_corrupt", "newest_state"}
+
+
+def test_an_older_store_that_can_be_migrated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a way leads on from it, the node goes it when it starts; the doctor changes nothing."""
+    monkeypatch.setattr(lmdb, "leads_on", lambda *_: True)
+    overwrite(folder, (keys.SCHEMA, (lmdb.SCHEMA - 1).to_bytes(4, "big")))
+    [found] = wrong(folder).values()
+    assert (found.code, found.action) == ("store_older_schema", "start the node once: it migrates its store")
+    assert "to migrate it" in found.message
 
 
 def test_an_organizations_key_that_is_away_is_in_order(folder: Path) -> None:

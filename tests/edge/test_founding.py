@@ -204,6 +204,33 @@ def test_what_cannot_be_founded(tmp_path: Path, name: str, supply: int, pulse_ms
 
 
 def test_an_organization_may_have_rosters_of_seven(tmp_path: Path) -> None:
-    signed = found(tmp_path / "d", "Large", 5, 50, 7)
+    signed = found(tmp_path / "d", "Large", 5, 50, roster_max=7)
     assert signed.charter.parameter("roster_max") == 7
     assert found(tmp_path / "e", "Usual", 5, 50).charter.parameter("roster_max") == 4
+
+
+def test_an_organization_may_have_small_groups_and_short_terms(tmp_path: Path) -> None:
+    """For trials: a network of several groups of a few accounts each."""
+    charter = found(tmp_path / "d", "Small", 5, 50, group_max=4, term_ticks=10).charter
+    assert (charter.rules.members_max, charter.rules.term_ticks) == (4, 10)
+    usual = found(tmp_path / "e", "Usual", 5, 50).charter
+    assert (usual.rules.members_max, usual.rules.term_ticks) == (256, 1_800)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("group_max", 3),
+        ("group_max", 257),
+        ("term_ticks", 9),
+        ("term_ticks", 30 * 86_400 + 1),
+        ("roster_max", 0),
+        ("roster_max", 8),
+    ],
+)
+def test_parameters_out_of_range(tmp_path: Path, name: str, value: int) -> None:
+    """Refused before anything is written."""
+    with pytest.raises(LocalError) as error:
+        found(tmp_path / "a", "Test", 1, 1_000, **{name: value})
+    assert error.value.code == "bad_parameter"
+    assert not (tmp_path / "a").exists()

@@ -278,12 +278,19 @@ def test_a_migration_that_fails(path: Path) -> None:
 def test_schemas_that_are_refused(path: Path) -> None:
     """Newer than the program, older without a way, older and only to be read, or none: left as it is."""
     before = path.read_bytes()
-    for arguments, code in (
-        ({"schema": SCHEMA - 1}, "store_newer_schema"),
-        ({"schema": SCHEMA + 1, "migrations": {}}, "store_older_schema"),
-        ({"schema": SCHEMA + 1, "migrations": {SCHEMA: fails}, "read_only": True}, "store_older_schema"),
+    founded = "founded by an older leither-lite.*cannot read it"
+    for arguments, code, message in (
+        ({"schema": SCHEMA - 1}, "store_newer_schema", "install a newer leither-lite"),
+        ({"schema": SCHEMA + 1, "migrations": {}}, "store_older_schema", founded),
+        ({"schema": SCHEMA + 2, "migrations": {SCHEMA: fails}}, "store_older_schema", founded),
+        ({"schema": SCHEMA + 2, "migrations": {SCHEMA + 1: fails}}, "store_older_schema", founded),
+        (
+            {"schema": SCHEMA + 1, "migrations": {SCHEMA: fails}, "read_only": True},
+            "store_older_schema",
+            "run the node",
+        ),
     ):
-        with pytest.raises(Halt) as caught:
+        with pytest.raises(Halt, match=message) as caught:
             Store.open(path, MAP_BYTES, **arguments)
         assert caught.value.code == code
     assert path.read_bytes() == before
@@ -293,9 +300,28 @@ def test_schemas_that_are_refused(path: Path) -> None:
     assert caught.value.code == "store_corrupt"
 
 
+FOUNDED_ANEW: Final = 2
+"""From the schemas before it no way leads on: another state was sealed then."""
+
+
 def test_own_migrations_lead_to_the_own_schema() -> None:
-    """There is a step from each earlier schema."""
-    assert sorted(MIGRATIONS) == list(range(1, SCHEMA))
+    """There is a step from each earlier schema since the ledger was founded anew, and none from before."""
+    assert sorted(MIGRATIONS) == list(range(FOUNDED_ANEW, SCHEMA))
+
+
+@pytest.mark.parametrize("version", range(1, FOUNDED_ANEW))
+def test_a_store_of_before(path: Path, version: int) -> None:
+    """It is said of it that this program cannot read it, and not that it could be migrated."""
+    store = Store.open(path, MAP_BYTES)
+    store.write([schema_write(version)])
+    store.close()
+    before = path.read_bytes()
+    for read_only in (False, True):
+        with pytest.raises(Halt, match=f"schema {version}: it was founded by an older leither-lite") as caught:
+            Store.open(path, MAP_BYTES, read_only=read_only)
+        assert caught.value.code == "store_older_schema"
+        assert "migrate" not in caught.value.message
+    assert path.read_bytes() == before
 
 
 def test_larger_than_the_map(path: Path) -> None:

@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from leither_lite.board import Board
+from leither_lite.edge import lmdb
+from leither_lite.edge.service import open_store
+from leither_lite.errors import Halt
+from leither_lite.store import keys
 from tests.commands import ROOT, Run, python
-from tests.edge.folders import SUPPLY, founded
+from tests.edge.folders import SUPPLY, founded, overwrite
 
 ABSENT = "01" * 20
 
@@ -120,3 +125,13 @@ def test_a_restored_copy(alone: Run, data: Path, tmp_path: Path, capsys: pytest.
     assert restored("doctor", "--full")[0] == 0
     with running(copy):
         assert restored.json("status")[1]["term"] == status["term"] + 1
+
+
+def test_a_store_of_an_older_program(data: Path) -> None:
+    """What is in it would seem damaged to this one; nothing of it is looked at, and nothing changed."""
+    overwrite(data, (keys.CHARTER, b"\x80"), (keys.SCHEMA, (1).to_bytes(4, "big")))
+    before = (data / lmdb.FILE).read_bytes()
+    with pytest.raises(Halt, match="older leither-lite") as caught:
+        open_store(data, Board())
+    assert caught.value.code == "store_older_schema"
+    assert (data / lmdb.FILE).read_bytes() == before

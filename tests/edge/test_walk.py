@@ -22,8 +22,16 @@ from leither_lite.header import (
     sign_seal,
 )
 from leither_lite.identity import Key
-from leither_lite.ledger.group import SNAPSHOT_PULSES, SealedPulse
+from leither_lite.ledger import group as ledger
+from leither_lite.ledger.committee import Willing
+from leither_lite.ledger.group import SNAPSHOT_PULSES
+from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.records import decode_page, encode_page
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.sets import sent_content
+from leither_lite.ledger.state import encode_willing
+from leither_lite.ledger.tip import Tip
+from leither_lite.organization import SignedCharter
 from leither_lite.store import keys
 from leither_lite.store.reader import MemoryStore
 from leither_lite.tree import node
@@ -213,6 +221,51 @@ def test_a_body_that_leads_elsewhere_is_found_by_executing_it(folder: Path, cont
     assert codes(content, *writes, full=True) == ["body"]
 
 
+def receipt(number: int) -> Receipt:
+    """A receipt of some payment."""
+    return Receipt(bytes(20), number, bytes([number]) * 20, 5, ReceiptKind.PAYMENT, bytes(32), 9)
+
+
+def with_receipts(content: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The store with two receipts that are under way and three that are settled, and a tip that says so."""
+    store = Kept(content)
+    charter = SignedCharter.decode(content[keys.CHARTER]).charter
+    group = ledger.load(store, charter.network, charter.supply)
+    for number in range(1, 3):
+        group.pending.put(receipt(number), number)
+        store.write([(keys.pending(receipt(number).id), sent_content(receipt(number), number))])
+    for number in range(3, 6):
+        group.settled.put(receipt(number), number)
+    state = group.state._replace(pending=group.pending.tree.root(), settled=group.settled.tree.root())
+    store.write(group.settled.writes())
+    tip = Tip.after(group.sealed, state)._replace(term=1)
+    store.write([(keys.TIP, tip.encode())])
+    return store.content()
+
+
+def test_receipts_are_looked_through(content: dict[bytes, bytes]) -> None:
+    """A store with receipts is whole, and each of their rows that is missing or damaged is found."""
+    more = with_receipts(content)
+    rows = [key for key in more if key not in content]
+    assert {key[:1] for key in rows} == {b"o", b"s", b"S", b"m"}
+    assert codes(more) == codes(more, full=True) == []
+    for row in rows:
+        assert codes(more, (row, None)), row
+        [*_, found] = [finding.code for finding in walk(Kept(more, row), False, quiet)]
+        assert found == "store_corrupt" or row[:1] in b"Sm", row
+    other = sent_content(receipt(6), 4)
+    assert "newest_state" in codes(more, (keys.settled(4, receipt(6).id), other))
+    swapped = [(keys.settled(4, receipt(4).id), None), (keys.settled(4, receipt(6).id), other)]
+    assert codes(more, *swapped) == ["newest_state"]
+
+
+def test_others_that_are_willing_are_found(folder: Path, content: dict[bytes, bytes]) -> None:
+    """W lies beside S, which commits to it."""
+    sealed = sealed_of(content, 7)
+    other = replace(sealed, willing=encode_willing([Willing(bytes(32), "", 0, 0)]))
+    assert codes(content, (keys.sealed(7), other.encode())) == ["chain"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "code"),
     [
@@ -226,6 +279,14 @@ def test_a_body_that_leads_elsewhere_is_found_by_executing_it(folder: Path, cont
         (keys.invite(bytes(20)), b"1", "damaged"),
         (keys.paid(bytes(20), bytes(32)), (2**40).to_bytes(8, "big"), "damaged"),
         (keys.idempotency(bytes(16)), bytes(23), "damaged"),
+        (keys.pending(bytes(20)), b"\x80", "damaged"),
+        (keys.pending(bytes(20)), sent_content(receipt(1), 1), "damaged"),
+        (keys.pending(receipt(1).id), sent_content(receipt(1), 1), "store_corrupt"),
+        (keys.settled(1, bytes(20)), b"\x80", "damaged"),
+        (keys.settled(2, receipt(1).id), sent_content(receipt(1), 1), "damaged"),
+        (keys.settled(1, receipt(1).id), sent_content(receipt(1), 1), "newest_state"),
+        (keys.settled_tree(b""), b"\x80", "tree_corrupt"),
+        (keys.TIP, b"\x80", "store_corrupt"),
         (keys.sealed(PULSES) + b"x", b"1", "chain"),
         (keys.sealed(2**40), b"1", "chain"),
         (b"p1", b"1", "chain"),
