@@ -22,7 +22,7 @@ from leither_lite.header import (
     header_digest,
 )
 from leither_lite.identity import seal_message, verify
-from leither_lite.ledger.enacted import enacted_roster
+from leither_lite.ledger.enacted import appointed_tip, enacted_roster
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes, decode_page, encode_page
 from leither_lite.ledger.sealed import SealedPulse
@@ -59,7 +59,8 @@ class Group:
 
     `roster` is R: who may seal the next header. `sealed` and `header` are the last one, `digest` what the next one's
     previous is: after a split or a merge they are the origin's, and `prefix` is another. `vouch` says whether a root
-    header that an operation shows is one of the root chain. `ahead`: how many bodies that have done something are
+    header that an operation shows is one of the root chain. `ousted`: who would have sealed the next header, had the
+    parent not named others. `ahead`: how many bodies that have done something are
     executed above the tip.
     """
 
@@ -84,6 +85,7 @@ class Group:
     settled: SettledSet = field(default_factory=lambda: SettledSet(MemoryStore()))
     page_bytes: int = PAGE_HEAD_BYTES
     vouch: Callable[[Shown], bool] = _vouch_for_none
+    ousted: tuple[bytes, ...] = ()
     ahead: int = 0
 
     @property
@@ -250,7 +252,12 @@ def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None, 
         raise Halt("store_corrupt", f"what is kept of pulse {header.pulse} does not hold: {error}") from error
     if kept is None:
         tip = tip._replace(roster=roster)
+    before = tip
+    if pulse is None:
+        tip = appointed_tip(reader, tip)
     group = Group(network, supply, tip.roster, sealed, header, tip.digest, tip.state, *tip.place, rules=rules)
+    if tip is not before:
+        group.ousted = decode_roster(before.roster, empty_allowed=True)
     entries = entries_at(reader, header.pulse)
     group.tree = tree_of(entries)
     for key, value in reader.scan(*keys.INVITES):

@@ -62,6 +62,13 @@ def draw(willing: Sequence[Willing], seed: bytes, most: int) -> tuple[bytes, ...
     return tuple(each.key for each in order[:size])
 
 
+def without_word_of(
+    willing: Sequence[Willing], ousted: Sequence[bytes], roster: Sequence[bytes]
+) -> tuple[Willing, ...]:
+    """W where a parent has named a `roster` in place of one that has sealed nothing for long: those are silent."""
+    return tuple(each._replace(silent=1) if each.key in ousted and each.key not in roster else each for each in willing)
+
+
 def willing_under(willing: Sequence[Willing], bits: int, prefix: bytes) -> tuple[Willing, ...]:
     """Those whose accounts are under a prefix: W of a part."""
     return tuple(each for each in willing if is_prefix(account_id(each.key), prefix, bits))

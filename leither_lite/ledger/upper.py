@@ -103,15 +103,27 @@ def counters_of(children: Iterable[Child]) -> tuple[int, int]:
     return sent_out % CYCLE, settled_in % CYCLE
 
 
-def upper_willing(children: Iterable[Child], shown: Mapping[bytes, bytes], seed: bytes) -> tuple[Willing, ...]:
+def upper_willing(
+    children: Iterable[Child], shown: Mapping[bytes, bytes], seed: bytes, roster_max: int = 0, after: int = 0
+) -> tuple[Willing, ...]:
     """W above level 1: of those on the children's rosters whose addresses the children show, and who are not silent, at
-    most 24, drawn with equal weights; keys rising."""
+    most 24, drawn with equal weights; keys rising.
+
+    Only of children that have sealed above the pulse `after`, and are not called for a header, where there are
+    `roster_max` of those.
+    """
     found: dict[bytes, Willing] = {}
+    lively: dict[bytes, Willing] = {}
     for child in children:
         on_roster = frozenset(child.sealers)
+        is_lively = child.pulse > after and not child.called and not child.appointed
         for each in decode_willing(shown.get(child.willing, NOBODY)):
             if each.key in on_roster and not each.silent:
                 found[each.key] = each
+                if is_lively:
+                    lively[each.key] = each
+    if roster_max and len(lively) >= roster_max:
+        found = lively
     drawn = sorted(found, key=lambda key: h32("draw", seed + key))[:WILLING_MAX]
     return tuple(found[key] for key in sorted(drawn))
 

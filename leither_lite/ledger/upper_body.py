@@ -181,7 +181,8 @@ class UpperBody:
             raise RemoteError("not_permitted", "it is not large")
         if end.kind == MERGE and (parent.is_root or count > most // 2):
             raise RemoteError("not_permitted", "it is not small")
-        willing = upper_willing(self.children.values(), self.shown, self._seed)
+        after = max(self.pulse - parent.rules.term_ticks, 0)
+        willing = upper_willing(self.children.values(), self.shown, self._seed, parent.rules.roster_max, after)
         if willing:
             self._set_willing(encode_willing(willing))
             self.roster = encode_roster(draw(willing, self._seed, parent.rules.roster_max))

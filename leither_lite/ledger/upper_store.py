@@ -69,10 +69,15 @@ def load_upper(
 
 def check_upper(group: UpperGroup) -> None:
     """Raises Halt("store_corrupt") unless its children and W's are what its S commits to."""
+    if not is_whole(group):
+        raise Halt("store_corrupt", "the children of a group are not those that it has agreed on")
+
+
+def is_whole(group: UpperGroup) -> bool:
+    """True if a group's children and W's are what its S commits to."""
     table = children_digest(encode_children(group.children.values()))
     needed = {child.willing for child in group.children.values()} | {group.state.willing}
-    if table != group.state.children or any(digest not in group.shown for digest in needed):
-        raise Halt("store_corrupt", "the children of a group are not those that it has agreed on")
+    return table == group.state.children and all(digest in group.shown for digest in needed)
 
 
 def _read(reader: Reader, network: bytes, supply: int, rules: Rules) -> UpperGroup:

@@ -15,6 +15,8 @@ from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.header import Header, signatures_value
 from leither_lite.identity import Key, account_id
+from leither_lite.ledger.children import Child
+from leither_lite.ledger.enacted import appointed_write
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.roots import Roots
 from leither_lite.ledger.state import SPLIT, encode_willing, willing_digest
@@ -30,6 +32,7 @@ from leither_lite.node.committee import Committee
 from leither_lite.node.courier import Courier
 from leither_lite.node.errands import Errands
 from leither_lite.node.evidence import EvidenceBook
+from leither_lite.node.finding import Finder
 from leither_lite.node.holders import Holders
 from leither_lite.node.peers import Peers
 from leither_lite.node.seats import Seats
@@ -42,6 +45,10 @@ from leither_lite.store.reader import Reader
 
 BEHIND_PULSES: Final = 3
 """Who knows of root headers so far above its branch asks for that."""
+PATIENCE_PULSES: Final = 10
+"""For so long it is left to the committee to tell its parent what is sealed; then every member does."""
+CALL_PULSES: Final = 15
+"""How often those above are asked to look after the own group, while nothing goes on in it."""
 ROOTS_SHOWN: Final = 64
 """So many of its own last headers a root group remembers as root headers, when it is split."""
 
@@ -93,16 +100,20 @@ class Between:
             self.errands,
             now_ms,
         )
-        self.courier = Courier(reader, books, peers, self.trunk, self.seats, self.errands, key.public)
+        self.finder = Finder(peers, self.trunk, self.seats, self.errands)
+        self.courier = Courier(reader, books, self.trunk, self.finder, key.public)
         self.trunk.on_branch = self._on_branch
         self.trunk.know = self.errands.know
         self.trunk.address_of = self._address_of
+        self.seats.on_child = self._on_child
         books.on_body = self.courier.sealed
         self.errands.know(books.group.state.willing)
         if not books.group.is_root:
             committee.slot_ms = self._slot_ms
             committee.may_begin = lambda now_ms: books.is_under_root and roots.newest is not None
         self.own_address = ""
+        self._still = b""
+        self._still_ms = self._called_ms = now_ms
         self.on_included: Callable[[Effects, int], None] = lambda effects, now_ms: None
 
     def is_kin(self, key: bytes) -> bool:
@@ -146,11 +157,11 @@ class Between:
         elif kind == frames.WANT_UPPER:
             self.seats.give(effects, values, source)
         elif kind == frames.UPPER:
-            self.seats.take(effects, values, now_ms)
+            self.seats.take(effects, values, source, now_ms)
         elif kind == frames.FIND:
-            self.courier.find(effects, values, source)
+            self.finder.find(effects, values, source, now_ms)
         elif kind == frames.FOUND:
-            self.courier.take_found(effects, values, now_ms)
+            self.finder.take_found(effects, values, now_ms)
         elif kind == frames.ASK_RECEIPTS:
             self.courier.answer(effects, values, source)
             self._books.refresh()
@@ -243,6 +254,7 @@ class Between:
         self.seats.cycle(effects, now_ms)
         self.errands.tidy(now_ms)
         if self.is_split:
+            self._wait(effects, now_ms)
             links = [*self.errands.links, *self.trunk.sealers_of(2), *self._books.sealers]
             self.errands.links = tuple(dict.fromkeys(links))
             self._tell_parent(effects, now_ms)
@@ -250,8 +262,20 @@ class Between:
         if self.is_split or branch is not None:
             is_lost = branch is None or branch.header.pulse + BEHIND_PULSES < self.trunk.pulse
             if is_lost or self.shown_node() is not None:
-                self.courier.carry(effects, self._key.account, self.trunk.wanted_frame(), now_ms)
+                self.finder.carry(effects, self._key.account, self.trunk.wanted_frame(), now_ms)
                 self.trunk.ask_around(effects, now_ms)
+
+    def _wait(self, effects: Effects, now_ms: int) -> None:
+        """Where nothing goes on in the own group though something waits, ask those above to look after it."""
+        books, pulse_ms = self._books, self._clock.pulse_ms
+        is_still = books.group.digest == self._still and (len(books.pool) > 0 or not books.is_under_root)
+        if not is_still:
+            self._still, self._still_ms = books.group.digest, now_ms
+            self._called_ms = now_ms
+        elif now_ms - self._called_ms >= CALL_PULSES * pulse_ms:
+            self._called_ms = now_ms
+            self.trunk.ask_around(effects, now_ms)
+            self.finder.call(effects, self._key.account, now_ms)
 
     # -- the own group ---------------------------------------------------------------------------------------------
 
@@ -270,7 +294,8 @@ class Between:
         """Tell the committee above what the own group has sealed, until it is under the root."""
         books = self._books
         signed = any(key == self._key.public for key, _ in books.group.sealed.signatures)
-        if books.is_under_root or not (signed or books.is_on_roster):
+        may_tell = signed or books.is_on_roster or now_ms - self._still_ms >= PATIENCE_PULSES * self._clock.pulse_ms
+        if books.is_under_root or not may_tell:
             return
         self.seats.tell_parent(effects, books.group.sealed, self._holders.signatures, now_ms)
 
@@ -328,6 +353,20 @@ class Between:
             self.on_included(effects, now_ms)
         books.refresh()
         self._committee.work(now_ms)
+
+    def _on_child(self, effects: Effects, child: Child, values: list[Value], source: bytes, now_ms: int) -> None:
+        """The parent calls for a header of the own group, or has named others to seal the next one."""
+        books, group = self._books, self._books.group
+        if child.place != (group.prefix, group.bits) or child.head != group.digest:
+            return
+        if child.appointed and (group.roster, group.term) != (child.appointed, child.term):
+            books.rewind()
+            effects.writes.append(appointed_write(group.digest, child.appointed, child.term))
+            self._peers.tell(effects, encode(values), source)
+            effects.renew = True
+        elif (child.called or child.appointed) and books.is_on_roster and not books.is_called:
+            books.is_called = True
+            self._committee.work(now_ms)
 
     def _move(self, effects: Effects, place: tuple[bytes, int]) -> None:
         """The parent has split the own group, as that had offered."""

@@ -204,7 +204,8 @@ class Books(Intake):
         self.is_under_root = group.is_root
         if not group.is_root:
             self.on_body(effects, body)
-            writes += [*body.traffic.writes(), sealers_write(pulse, before.pulse, sealers), (keys.TIP, None)]
+            writes += [*body.traffic.writes(), sealers_write(pulse, before.pulse, sealers)]
+            writes += [(keys.TIP, None), (keys.APPOINTED, None)]
             self.is_called = False
         writes += [(keys.invite(item), pulse.to_bytes(8, "big")) for item in body.used_invites]
         if body.changes_roster and group.is_root:

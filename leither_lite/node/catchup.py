@@ -23,7 +23,7 @@ from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
 from leither_lite.limits import FRAME_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.books import Books
-from leither_lite.node.group_states import make_group_state, take_group_state
+from leither_lite.node.group_states import entries_of, make_group_state, take_group_state
 from leither_lite.node.peers import Peer, Peers
 from leither_lite.node.states import STATE_BYTES_MAX, check_state, make_state, parts_of
 from leither_lite.organization import SignedCharter
@@ -223,7 +223,11 @@ class Catchup:
             if header.previous != group.digest:
                 self._peers.connected[source].needs_state = True  # it has gone on without what comes between
                 raise RemoteError("pulse_elsewhere", f"pulse {header.pulse} does not follow the last header here")
-            check_seal(sealed.header_bytes, sealed.signatures, self._books.sealers)
+            try:
+                check_seal(sealed.header_bytes, sealed.signatures, self._books.sealers)
+            except RemoteError:
+                self._peers.connected[source].needs_state = not group.is_root  # its parent may have named who seals
+                raise
             self.on_pulse(effects, sealed, segments, source, now_ms)
         except RemoteError:
             self._peers.connected[source].failed_ms = now_ms
@@ -307,7 +311,10 @@ class Catchup:
         shown = self.shown_node()
         if shown is not None:
             group = self._books.group
-            effects.writes += take_group_state(self._reader, group.network, content, *shown)
+            state = take_group_state(self._reader, group.network, content, *shown)
+            if not self._books.is_under_root:
+                effects.writes += self._books.take_back(entries_of(content))
+            effects.writes += state
             effects.renew = self.jumped = True
             pulse = max(group.header.pulse, int.from_bytes(shown[1][:8], "big"))
             effects.notes.append(Note("caught_up", {"pulse": pulse, "pulses": pulse - group.header.pulse}))

@@ -12,6 +12,8 @@ from typing import Final
 from leither_lite.header import Header
 
 TICKS_APART_MAX: Final = 5
+NEAR_TICKS: Final = 3
+"""What agreement takes at most, as a rule: a header is so much older than its seal."""
 PERCENT: Final = 100
 ROUNDS_DOUBLED_MAX: Final = 40
 UNCOUNTED_ROUNDS: Final = 16
@@ -72,11 +74,18 @@ class Clock:
         return TICKS_APART_MAX + (now_ms - self._base_ms) // self.pulse_ms // PERCENT
 
     def follow(self, header: Header, now_ms: int) -> None:
-        """A header has been sealed: no tick is below its own. With a new term the count begins anew from it, and so it
-        does where a quorum has taken what is beyond the bound here: then this count is the one that is wrong."""
-        if header.term != self._term or (self._counts and self._apart(header.tick, now_ms) > self._allowed(now_ms)):
+        """A header has been sealed: no tick is below its own. With a new term of the own level-1 group the count begins
+        anew: from itself, where the header's tick was just now, else from that. And so it does where a quorum has
+        taken what is beyond the bound here: then this count is the one that is wrong."""
+        own = self.tick(now_ms)
+        if self._counts and self._apart(header.tick, now_ms) > self._allowed(now_ms):
             self._base_tick, self._base_ms = header.tick, now_ms
-        self._term = header.term
+        elif header.level == 1 and header.term != self._term:
+            is_near = self._counts and 0 <= own - header.tick <= NEAR_TICKS
+            self._base_ms = self.since_ms(now_ms) if is_near else now_ms
+            self._base_tick = own if is_near else header.tick
+        if header.level == 1:
+            self._term = header.term
         self._floor = max(self._floor, header.tick)
 
     def told(self, key: bytes, tick: int, is_count: bool, now_ms: int, roster: tuple[bytes, ...], liars: int) -> None:

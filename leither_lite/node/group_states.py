@@ -19,7 +19,7 @@ from leither_lite.ledger.children import Place
 from leither_lite.ledger.group import Group, tree_of
 from leither_lite.ledger.joins import invite_leaf
 from leither_lite.ledger.receipts import Receipt
-from leither_lite.ledger.records import decode_page, encode_page
+from leither_lite.ledger.records import Entry, decode_page, encode_page
 from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
 from leither_lite.ledger.sets import PENDING_MAX, PendingSet, SettledSet
 from leither_lite.ledger.state import State
@@ -53,6 +53,12 @@ def make_group_state(reader: Reader, here: Group) -> bytes:
     if len(content) > STATE_BYTES_MAX:
         raise RemoteError("bad_want", "the state is too large to be given")
     return content
+
+
+def entries_of(content: bytes) -> dict[bytes, Entry]:
+    """The accounts in a state. Raises RemoteError("bad_state"), or a reason of the codec."""
+    page = codec.fields(codec.decode(content), 6, _BAD)[2]
+    return dict(decode_page(codec.octets_upto(page, _PAGE_MAX, _BAD)))
 
 
 def take_group_state(reader: Reader, network: bytes, content: bytes, place: Place, node: bytes) -> list[Write]:

@@ -6,7 +6,7 @@ proposes or seals anything: `books` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from leither_lite.board import Board
@@ -24,6 +24,7 @@ from leither_lite.ledger.roots import Roots
 from leither_lite.ledger.signed import Status
 from leither_lite.node.pool import Pool, Waiting, content_digest, is_dead
 from leither_lite.node.refusals import local_error
+from leither_lite.node.undoing import take_back
 from leither_lite.node.wallet import Wallet, queued_content, read_queued
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
@@ -242,6 +243,11 @@ class Intake:
             self.proposed.undo()
             self.proposed = None
         self.body = self._open_body()
+
+    def take_back(self, entries: Mapping[bytes, Entry]) -> list[Write]:
+        """The last header may not be in the chain: what it has of this node's own payments, and these entries do not,
+        waits again."""
+        return take_back(self._reader, self._wallet, self.group, entries)
 
     def refresh(self) -> None:
         """There is a newer root header to build on."""

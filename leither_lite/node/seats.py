@@ -13,15 +13,17 @@ from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.errors import RemoteError
-from leither_lite.header import Header, header_digest
+from leither_lite.header import Header, decode_roster, header_digest
 from leither_lite.ledger.branch import Branch, Floor
+from leither_lite.ledger.children import Child
 from leither_lite.ledger.handovers import handover_of
 from leither_lite.ledger.roots import RootSeal
 from leither_lite.ledger.sealed import SealedPulse
-from leither_lite.ledger.state import SPLIT, decode_willing
+from leither_lite.ledger.state import NOBODY, SPLIT, decode_willing
 from leither_lite.ledger.upper_operations import ChildSeal, upper_from_value
 from leither_lite.node import frames
-from leither_lite.node.tenure import TOLD_AGAIN_MS, Seat, Tenure, floor_of_group, is_own_header
+from leither_lite.node.tenure import TOLD_AGAIN_MS, Seat, Tenure
+from leither_lite.node.upper_frames import floor_of_group, is_own_header, upper_frames
 from leither_lite.tree.node import is_prefix
 
 
@@ -106,12 +108,40 @@ class Seats(Tenure):
                 self._tell_parent(effects, seat, now_ms)
             elif not seat.books.is_on_roster:
                 self._hand_on(effects, seat, now_ms)
+        for seat in self:
+            if seat.books.is_on_roster and now_ms - seat.called_ms >= TOLD_AGAIN_MS:
+                self._tell_called(effects, seat, now_ms)
         self._look_for_seats(effects, now_ms)
         self._parting = [each for each in self._parting if each[0] > now_ms]
-        for _, frame, whom in self._parting:
-            for key in whom:
-                self._errands.send(effects, key, frame, now_ms)
+        for _, told, whom in self._parting:
+            self._tell(effects, told, whom, now_ms)
         self._errands.links = tuple(self._links())
+
+    def _tell_called(self, effects: Effects, seat: Seat, now_ms: int) -> None:
+        """Tell children that the parent has called for a header, or who seals the next one."""
+        group = seat.books.group
+        whom: dict[bytes, None] = {}
+        for child in group.children.values():
+            if child.called or child.appointed:
+                whom.update(dict.fromkeys(self._all_of(seat, child)))
+        if whom:
+            seat.called_ms = now_ms
+            self._tell(effects, upper_frames(group), whom, now_ms)
+
+    def _all_of(self, seat: Seat, child: Child) -> list[bytes]:
+        """Whom a child has, as far as its parent knows: who seals, who would have, who is willing."""
+        willing = decode_willing(seat.books.group.shown.get(child.willing, NOBODY))
+        return [*child.sealers, *decode_roster(child.roster, empty_allowed=True), *(each.key for each in willing)]
+
+    def await_group(self, account: bytes, now_ms: int) -> None:
+        """Somebody waits for the group of an id: call for its header, if it has been still for long."""
+        lowest: Seat | None = None
+        for seat in sorted(self, key=lambda each: -each.books.group.level):
+            if is_prefix(account, seat.books.group.prefix, seat.books.group.bits):
+                lowest = seat
+        if lowest is not None:
+            lowest.books.call(account, self._clock.tick(now_ms))
+            lowest.committee.work(now_ms)
 
     def _links(self) -> Iterator[bytes]:
         """Whom this node's seats want to stay connected with: their committees, their parents', their children's."""
@@ -139,6 +169,8 @@ class Seats(Tenure):
                 child = group.children[header.prefix, header.bits]
                 if child.head == header_digest(operation.header_bytes):
                     self._trunk.tell_down_to(effects, *seat.place, source)  # it is in: whoever tells does not know it
+                elif child.appointed and header.term < child.term and seat.books.is_on_roster:
+                    effects.sends += [(source, frame) for frame in upper_frames(group)]  # others seal now
                 is_ahead = group.is_root and header.pulse > group.header.pulse + 1
                 is_next = (
                     not is_ahead
@@ -207,7 +239,8 @@ class Seats(Tenure):
                         yield floor
 
     def _hearers(self, floor: Floor) -> Iterable[bytes]:
-        """Who waits for the branch down to a page of ours: its committee, and one of each child's."""
+        """Who waits for the branch down to a page of ours: its committee, and two of each child's; where a child's is
+        silent, all who are willing there."""
         seat = self.get(floor.level, floor.bits, floor.prefix)
         if seat is None:
             return ()
@@ -216,7 +249,9 @@ class Seats(Tenure):
         found = dict.fromkeys(sealers)
         for child in seat.books.group.children.values():
             below = child.sealers
-            if below:
+            if child.called or child.appointed:
+                found.update(dict.fromkeys(self._all_of(seat, child)))
+            elif below:
                 found[below[own % len(below)]] = None
                 found[below[(own + 1) % len(below)]] = None
         found.pop(self._key.public, None)

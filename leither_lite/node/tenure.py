@@ -6,7 +6,7 @@ knows goes on to the one after it, checked against the branch. Never decides who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,19 +14,18 @@ from leither_lite import codec
 from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
-from leither_lite.errors import RemoteError
-from leither_lite.header import decode_roster, header_digest, state_digest
+from leither_lite.header import decode_roster
 from leither_lite.identity import Key
 from leither_lite.ledger.branch import Floor
-from leither_lite.ledger.children import UpperState, decode_children, encode_children
+from leither_lite.ledger.children import Child, UpperState
 from leither_lite.ledger.group import Rules
 from leither_lite.ledger.roots import RootSeal
-from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
-from leither_lite.ledger.state import SPLIT, WILLING_BYTES_MAX, decode_willing, encode_willing, willing_digest
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.state import SPLIT, decode_willing, encode_willing, willing_digest
 from leither_lite.ledger.structure import willing_under
 from leither_lite.ledger.upper import UpperGroup, new_children, new_root, part_group, upper_parts
-from leither_lite.ledger.upper_store import check_upper, load_upper, upper_writes
-from leither_lite.limits import FRAME_BYTES_MAX, GROUP_MEMBERS_MAX, ID_BITS, ID_BYTES
+from leither_lite.ledger.upper_store import check_upper, load_upper, tip_content, upper_writes
+from leither_lite.limits import ID_BITS, ID_BYTES
 from leither_lite.node import frames
 from leither_lite.node.clock import Clock
 from leither_lite.node.comeback import Comeback
@@ -38,13 +37,19 @@ from leither_lite.node.peers import Peers
 from leither_lite.node.scope import Scope, after
 from leither_lite.node.trunk import Trunk
 from leither_lite.node.upper_books import UpperBooks
+from leither_lite.node.upper_frames import Arriving, floor_of_group, is_own_header, read_upper, upper_frames
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
+from leither_lite.tree.node import is_prefix
 
 SEATS_MAX: Final = 16
 TOLD_AGAIN_MS: Final = 2_000
 PARTING_MS: Final = 60_000
 """For so long those are told who have a seat after a split."""
+UPPER_WORK: Final = 4
+"""Signature checks that reading a told group is worth."""
+READ_AGAIN_MS: Final = 1_000
+"""What several tell at once is read once."""
 _KEY_BYTES: Final = len(keys.group(1, 0, bytes(ID_BYTES)))
 
 GroupPlace = tuple[int, int, bytes]
@@ -60,6 +65,7 @@ class Seat:
     scope: Scope
     floors: list[Floor]
     told_ms: int = 0
+    called_ms: int = 0
 
     @property
     def place(self) -> GroupPlace:
@@ -105,7 +111,10 @@ class Tenure:
         self._seats: dict[GroupPlace, Seat] = {}
         self._asked_ms: dict[GroupPlace, int] = {}
         self._gone: dict[GroupPlace, None] = {}  # the parent has split them
-        self._parting: list[tuple[int, bytes, tuple[bytes, ...]]] = []  # until when, the frame, to whom
+        self._parting: list[tuple[int, list[bytes], tuple[bytes, ...]]] = []  # until when, the frames, to whom
+        self._arriving = Arriving()
+        self._read: tuple[Value, int] = b"", 0
+        self.on_child: Callable[[Effects, Child, list[Value], bytes, int], None] = _ignore
         for start in self._starts():
             scope = Scope(reader, start)
             if scope.get(keys.UPPER) is not None:
@@ -183,9 +192,12 @@ class Tenure:
     def _hand_on(self, effects: Effects, seat: Seat, now_ms: int) -> None:
         """Tell the committee that comes after this one all that it needs."""
         seat.told_ms = now_ms
-        frame = upper_frame(seat.books.group)
-        for key in seat.books.sealers:
-            self._errands.send(effects, key, frame, now_ms)
+        self._tell(effects, upper_frames(seat.books.group), seat.books.sealers, now_ms)
+
+    def _tell(self, effects: Effects, told: Iterable[bytes], whom: Iterable[bytes], now_ms: int) -> None:
+        for key in whom:
+            for frame in told:
+                self._errands.send(effects, key, frame, now_ms)
 
     # -- splits ----------------------------------------------------------------------------------------------------
 
@@ -198,10 +210,9 @@ class Tenure:
             whom.update(dict.fromkeys(decode_roster(each.roster, empty_allowed=True)))
         whom.pop(self._key.public, None)
         self._errands.know(willing)
-        frame = upper_frame(group)
-        self._parting.append((now_ms + PARTING_MS, frame, tuple(whom)))
-        for key in whom:
-            self._errands.send(effects, key, frame, now_ms)
+        told = upper_frames(group)
+        self._parting.append((now_ms + PARTING_MS, told, tuple(whom)))
+        self._tell(effects, told, whom, now_ms)
         self.drop(effects, seat)
         self._derive(effects, group, now_ms)
 
@@ -262,58 +273,60 @@ class Tenure:
         )
         if seat is None or not is_own_header(seat.books.group) or source not in seat.books.sealers:
             return
-        frame = upper_frame(seat.books.group)
-        if len(frame) <= FRAME_BYTES_MAX and self._peers.may_give(effects, len(frame), source):
-            effects.sends.append((source, frame))
+        told = upper_frames(seat.books.group)
+        if self._peers.may_give(effects, sum(map(len, told)), source):
+            effects.sends += [(source, frame) for frame in told]
 
-    def take(self, effects: Effects, values: list[Value], now_ms: int) -> None:
-        """[28, sealed pulse, table, [W, …]]: believed where the branch shows the header. Raises RemoteError."""
-        _, content, table, shown = codec.fields(values, 4, "bad_upper")
-        sealed = SealedPulse.decode(codec.octets_upto(content, SEALED_BYTES_MAX, "bad_upper"))
-        header = sealed.header
-        state = UpperState.decode(sealed.state)
-        own = self._key.public
-        is_split = state.offer.kind == SPLIT
-        rosters = [sealed.roster, *(each.roster for each in state.offer.successors)]
-        if not any(own in decode_roster(roster, empty_allowed=True) for roster in rosters):
+    def take(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[28, digest, part, parts, bytes]: a group above level 1, believed where the branch shows its header.
+
+        Raises RemoteError.
+        """
+        content = self._arriving.take(values, now_ms)
+        if content is None or (values[1] == self._read[0] and now_ms < self._read[1]):
             return
+        self._read = values[1], now_ms + READ_AGAIN_MS
+        effects.work.append((source, UPPER_WORK))
+        group = read_upper(content, self._network, self._supply, self._rules)
+        header, own = group.header, self._key.public
         floor = self._trunk.floor(header.level)
         is_shown = floor is not None and floor.node(floor.tree().root()) == header.node
-        if not is_shown and not (is_split and self._is_parting(sealed)):
+        is_split = group.state.offer.kind == SPLIT
+        if not is_shown and not (is_split and self._is_parting(group.sealed)):
             return  # newer, or older, than what is under the root
+        group.denies_root = self._trunk.roots.denies
+        if is_shown:
+            self._follow(effects, group, values, source, now_ms)
+        rosters = [group.roster, *(each.roster for each in group.state.offer.successors)]
+        if not any(own in decode_roster(roster, empty_allowed=True) for roster in rosters):
+            return
         seat = self.get(header.level, header.bits, header.prefix)
         if seat is not None and seat.books.group.header.pulse >= header.pulse:
             return
-        contents = {}
-        for each in codec.items(shown, GROUP_MEMBERS_MAX + 1, "bad_upper"):
-            each = codec.octets_upto(each, WILLING_BYTES_MAX, "bad_upper")
-            decode_willing(each)
-            contents[willing_digest(each)] = each
-        children = decode_children(codec.octets_upto(table, FRAME_BYTES_MAX, "bad_upper"))
-        group = UpperGroup(
-            self._network,
-            self._supply,
-            header.level,
-            header.bits,
-            header.prefix,
-            sealed.roster,
-            sealed,
-            header,
-            header_digest(sealed.header_bytes),
-            state,
-            max(header.term, state.appointed),
-            children,
-            contents,
-            self._rules,
-        )
-        page = floor_of_group(group)
-        if page.node(page.tree().root()) != header.node:
-            raise RemoteError("bad_upper", "it is not what its header commits to")
-        check_upper(group)
         if is_split and (group.is_root or not is_shown):
             self._derive(effects, group, now_ms)
         elif own in group.roster_keys:
             self.found(effects, group, now_ms)
+
+    def _follow(self, effects: Effects, group: UpperGroup, values: list[Value], source: bytes, now_ms: int) -> None:
+        """What a parent has decided of groups of ours: that it calls for a header, or who seals the next one."""
+        for child in group.children.values():
+            seat = self.get(group.level - 1, child.bits, child.prefix)
+            if seat is not None and seat.books.group.digest == child.head and (child.called or child.appointed):
+                self._heed(effects, seat, child, now_ms)
+            elif group.level == 2 and is_prefix(self._key.account, child.prefix, child.bits):
+                self.on_child(effects, child, values, source, now_ms)
+
+    def _heed(self, effects: Effects, seat: Seat, child: Child, now_ms: int) -> None:
+        here = seat.books.group
+        if child.appointed and (here.roster, here.term) != (child.appointed, child.term):
+            here.roster, here.term = child.appointed, child.term
+            effects.writes += seat.scope.writes([(keys.UPPER, tip_content(here))])
+            seat.committee.reopen(now_ms)
+            self._hand_on(effects, seat, now_ms)
+        if seat.books.is_on_roster:
+            seat.books.is_called = True
+            seat.committee.work(now_ms)
 
     def _is_parting(self, sealed: SealedPulse) -> bool:
         """True if a header is the last of a group that is split: the newest root header, or no more under the root."""
@@ -327,26 +340,5 @@ class Tenure:
         return all((each.prefix, each.bits) in places for each in offered)
 
 
-def is_own_header(group: UpperGroup) -> bool:
-    """True if the group's last header is its own: not that of the one it was split from."""
-    header = group.header
-    return (header.level, header.bits, header.prefix) == (group.level, group.bits, group.prefix)
-
-
-def floor_of_group(group: UpperGroup) -> Floor:
-    nodes = {place: child.node(group.level - 1) for place, child in group.children.items()}
-    state = state_digest(group.state.encode())
-    place = (group.level, group.bits, group.prefix)
-    return Floor(*place, group.header.pulse, group.roster, *group.counters, state, nodes)
-
-
-def upper_frame(group: UpperGroup) -> bytes:
-    """[28, sealed pulse, table of children, [W, …]]: the state of a group above level 1."""
-    return encode(
-        [
-            frames.UPPER,
-            group.sealed.encode(),
-            encode_children(group.children.values()),
-            [group.shown[digest] for digest in sorted(group.shown)],
-        ]
-    )
+def _ignore(effects: Effects, child: Child, values: list[Value], source: bytes, now_ms: int) -> None:
+    """Nobody follows yet."""

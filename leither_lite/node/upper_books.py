@@ -6,6 +6,7 @@ Never agrees with anybody (`pulse` does), never reads a clock.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +16,15 @@ from leither_lite.header import Header, Signatures, body_digest, sign_seal
 from leither_lite.identity import Key
 from leither_lite.ledger.children import Place
 from leither_lite.ledger.committee import Held
-from leither_lite.ledger.judge_children import CALLED_TICKS, Parent, buddy_of, judge_decision, required, take_child
+from leither_lite.ledger.judge_children import (
+    CALLED_TICKS,
+    KEPT_TICKS,
+    Parent,
+    buddy_of,
+    judge_decision,
+    required,
+    take_child,
+)
 from leither_lite.ledger.roots import Roots
 from leither_lite.ledger.sealed import BodyEntries, SealedPulse
 from leither_lite.ledger.state import MERGE, SPLIT, willing_digest
@@ -28,8 +37,11 @@ from leither_lite.ledger.upper_store import upper_writes
 from leither_lite.node.holders import ENOUGH_TICKS
 from leither_lite.node.scope import Scope
 from leither_lite.store import keys
+from leither_lite.tree.node import is_prefix
 
 LEFT_OUT_PULSES_MAX: Final = 8
+STILL_TICKS: Final = 30
+"""A child that others wait for is called when it has sealed nothing for so long, or for so many pulses."""
 BODIES_KEPT: Final = 64
 """So many of the newest pulses are kept with their bodies, for who is a little behind."""
 
@@ -59,6 +71,7 @@ class UpperBooks:
         self.is_called = False
         self.tick = 0
         self.wanted: dict[Place, None] = {}
+        self._still: dict[Place, int] = {}  # since which tick a child that somebody waits for has sealed nothing
 
     @property
     def term(self) -> int:
@@ -92,7 +105,18 @@ class UpperBooks:
     @property
     def _may_be_empty(self) -> bool:
         """True if the parent has called for a header, or the first one of a new root shows all who is who."""
-        return self.is_called or self.group.header.level < self.group.level
+        return self.is_called or self.group.header.level < self.group.level or self._waits_for_date
+
+    @property
+    def _waits_for_date(self) -> bool:
+        """True if something may be decided of a child by this node's count, but not by the date of what is sealed:
+        then a header is sealed for the date's sake."""
+        date = self._parent().date
+        for child in self.group.children.values():
+            due = child.called + CALLED_TICKS if child.called else child.offered + KEPT_TICKS if child.offered else 0
+            if date < due <= self.tick:
+                return True
+        return False
 
     def _anchor(self) -> Anchor | None:
         return None if self.group.is_root else self.roots.newest
@@ -102,6 +126,14 @@ class UpperBooks:
         return self.group.is_root or self.roots.knows(header.anchor, header.pulse - 1)
 
     # -- children --------------------------------------------------------------------------------------------------
+
+    def call(self, account: bytes, tick: int) -> None:
+        """Somebody waits for the child that an id belongs to: where it has sealed nothing for long, it is called."""
+        for place, child in self.group.children.items():
+            if is_prefix(account, *place) and not child.called and not child.offer.kind:
+                pulses = self.group.header.pulse - child.pulse
+                if max(tick - self._still.setdefault(place, tick), pulses) >= STILL_TICKS:
+                    self.wanted[place] = None
 
     def take(self, seal: ChildSeal) -> bool:
         """A child's seal; True if it waits now that did not, or has more holders than before.
@@ -165,8 +197,6 @@ class UpperBooks:
         if not self.group.is_root and (newest is None or newest.pulse < self.group.header.pulse):
             return None
         body = UpperBody(self.group, self._anchor(), self.sealers)
-        for decision in self._decisions():
-            body.take(decision, decision.encode())
         for place, waiting in list(self.waiting.items()):
             if not self._is_safe(waiting):
                 continue
@@ -174,6 +204,9 @@ class UpperBooks:
                 body.take(waiting.seal, waiting.seal.encode())
             except RemoteError:
                 del self.waiting[place]  # it was taken, or the child has gone on otherwise
+        for decision in self._decisions():
+            with suppress(RemoteError):  # its seal has come just in time
+                body.take(decision, decision.encode())
         end = self._term_end(body)
         if end is not None:
             body.take(end, end.encode())
@@ -261,6 +294,9 @@ class UpperBooks:
         effects.writes += self._scope.writes(writes)
         self.is_called = False
         self.wanted = {}
+        for place, before in children.items():
+            if group.children.get(place) != before:
+                self._still.pop(place, None)
         for place, waiting in list(self.waiting.items()):
             child = group.children.get(place)
             if child is None or child.head != Header.decode(waiting.seal.header_bytes).previous:

@@ -53,6 +53,7 @@ class Watch:
         self._met_ms = now_ms
         self._oldest = (0, now_ms)
         self._under_root_ms = now_ms
+        self._digest = books.group.digest
         self._shown_ms = now_ms
         self._branch_ms = now_ms
 
@@ -64,8 +65,10 @@ class Watch:
         if oldest != self._oldest[0]:
             self._oldest = (oldest, now_ms)
         between = self._between
-        if self._is_under_root():
+        digest = self._books.group.digest
+        if self._is_under_root() or digest != self._digest:  # no seal is skipped: the one before was
             self._under_root_ms = now_ms
+        self._digest = digest
         if between.shown_node() is None:
             self._shown_ms = now_ms
         if not between.is_split or between.trunk.branch is not None:

@@ -33,6 +33,25 @@ def test_a_new_term_begins_the_count_anew() -> None:
     assert clock.tick(2_000) == 132
 
 
+@pytest.mark.parametrize(("behind", "after"), [(0, 60), (3, 60), (4, 56), (-1, 61)])
+def test_a_new_term_loses_no_time_that_agreement_took(behind: int, after: int) -> None:
+    """A header's tick is that of its proposal: who is a little ahead of it goes on as it did."""
+    clock = Clock(1_000, HEADER, 0, None, True)
+    clock.follow(replace(HEADER, tick=150 - behind, term=1), 50_400)
+    assert clock.tick(60_400) == 100 + after
+    assert clock.accepts(160 + TICKS_APART_MAX - (4 if behind > 3 else 0), 60_400)
+    assert not clock.accepts(162 + TICKS_APART_MAX, 60_400)
+
+
+def test_terms_of_groups_above_do_not_touch_the_count() -> None:
+    """One clock for every group that a node keeps: their terms come and go, and nothing is lost with any."""
+    clock = Clock(1_000, HEADER, 0, None, True)
+    for second in range(1, 60):
+        clock.follow(replace(HEADER, tick=99 + second, level=2, term=second), second * 1_000)
+        clock.follow(replace(HEADER, tick=99 + second), second * 1_000)
+    assert clock.tick(60_000) == 160
+
+
 @pytest.mark.parametrize("sealed", [110, 500])
 def test_what_a_quorum_has_sealed_beyond_the_bound_is_right(sealed: int) -> None:
     """Be it before or after this count: one header mends it, and it goes on from there."""

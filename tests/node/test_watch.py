@@ -77,17 +77,17 @@ def test_who_hears_no_root_header_is_not_well(world: Groups) -> None:
 
 
 def test_who_finds_nobody_after_a_start_is_not_well(world: Groups) -> None:
-    """It has no branch; and later, nobody. Who seals alone needs the others, too."""
-    index = next(index for index, node in enumerate(world.nodes) if node.books.seals_alone)
+    """It has no branch, unless it keeps the root; and later, nobody. Who seals alone needs the others, too."""
+    index = next(index for index, node in enumerate(world.nodes) if not len(node.between.seats))
     for machine in world.machines:
         machine.stop()
     world.machines[index].start()
     world.run(10 * PULSE_MS)
     assert world.troubles(index) == []
     world.run(10 * PULSE_MS)
-    assert world.troubles(index) == ["no_branch_yet"]
+    assert "no_branch_yet" in world.troubles(index)
     world.run(45 * PULSE_MS)
-    assert world.troubles(index) == ["no_peers", "no_branch_yet"]
+    assert world.troubles(index)[:2] == ["no_peers", "no_branch_yet"]
 
 
 def test_who_misses_what_its_group_seals_is_not_well(world: Groups) -> None:
