@@ -30,7 +30,7 @@ from leither_lite.ledger.sealed import BodyEntries, SealedPulse
 from leither_lite.ledger.settling import RECEIPTS_MAX
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import State
-from leither_lite.ledger.structure import TermEnd, without_word_of
+from leither_lite.ledger.structure import TermEnd, after_appointment
 from leither_lite.ledger.tip import Anchor
 from leither_lite.ledger.traffic import CYCLE
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_SET_ITEMS_MAX
@@ -87,7 +87,7 @@ class Body(Draft):
         is_first = term != before.term or (group.bits, group.prefix) != (before.bits, before.prefix)
         state = start.opened(base.tick, new_term=is_first)
         if under is None and group.ousted:
-            state = state._replace(willing=without_word_of(state.willing, group.ousted, group.roster_keys))
+            state = state._replace(willing=after_appointment(state.willing, group.ousted, group.roster_keys))
         seed = self.previous if anchor is None else anchor.digest
         super().__init__(group, term, base.pulse + 1, state, roster, inner, seed)
         if under is not None:

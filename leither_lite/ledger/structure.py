@@ -62,11 +62,15 @@ def draw(willing: Sequence[Willing], seed: bytes, most: int) -> tuple[bytes, ...
     return tuple(each.key for each in order[:size])
 
 
-def without_word_of(
+def after_appointment(
     willing: Sequence[Willing], ousted: Sequence[bytes], roster: Sequence[bytes]
 ) -> tuple[Willing, ...]:
-    """W where a parent has named a `roster` in place of one that has sealed nothing for long: those are silent."""
-    return tuple(each._replace(silent=1) if each.key in ousted and each.key not in roster else each for each in willing)
+    """W where a parent has named a `roster` in place of one that has sealed nothing for long: who is on the new one
+    speaks, those who are only on the old one are silent."""
+    return tuple(
+        each._replace(silent=0 if each.key in roster else 1) if each.key in ousted or each.key in roster else each
+        for each in willing
+    )
 
 
 def willing_under(willing: Sequence[Willing], bits: int, prefix: bytes) -> tuple[Willing, ...]:

@@ -112,6 +112,7 @@ class Tenure:
         self._asked_ms: dict[GroupPlace, int] = {}
         self._gone: dict[GroupPlace, None] = {}  # the parent has split them
         self._parting: list[tuple[int, list[bytes], tuple[bytes, ...]]] = []  # until when, the frames, to whom
+        self._named: dict[GroupPlace, Child] = {}  # whose parents have named this node to seal
         self._arriving = Arriving()
         self._read: tuple[Value, int] = b"", 0
         self.on_child: Callable[[Effects, Child, list[Value], bytes, int], None] = _ignore
@@ -297,6 +298,9 @@ class Tenure:
         group.denies_root = self._trunk.roots.denies
         if is_shown:
             self._follow(effects, group, values, source, now_ms)
+        named = self._named.get((header.level, header.bits, header.prefix))
+        if named is not None and named.head == group.digest:
+            group.roster, group.term = named.appointed, named.term
         rosters = [group.roster, *(each.roster for each in group.state.offer.successors)]
         if not any(own in decode_roster(roster, empty_allowed=True) for roster in rosters):
             return
@@ -314,6 +318,9 @@ class Tenure:
             seat = self.get(group.level - 1, child.bits, child.prefix)
             if seat is not None and seat.books.group.digest == child.head and (child.called or child.appointed):
                 self._heed(effects, seat, child, now_ms)
+            elif child.appointed and self._key.public in child.sealers and group.level > 2:
+                self._named = dict(list(self._named.items())[-SEATS_MAX:])
+                self._named[group.level - 1, child.bits, child.prefix] = child
             elif group.level == 2 and is_prefix(self._key.account, child.prefix, child.bits):
                 self.on_child(effects, child, values, source, now_ms)
 
