@@ -264,8 +264,11 @@ class Catchup:
             number = 0
             newest = ledger.last_sealed(self._reader)
             if newest is None or header_digest(newest.header_bytes) != self._blob[0]:
-                effects.work.append((source, STATE_WORK))
                 group = self._books.group
+                if not group.is_root and (newest is None or newest.header.pulse != group.header.pulse):
+                    effects.sends.append((source, encode([frames.NOT_HERE, 0])))  # sealed in this turn: not on disk yet
+                    return
+                effects.work.append((source, STATE_WORK))
                 if group.is_root:
                     self._blob = make_state(self._reader)
                 else:
