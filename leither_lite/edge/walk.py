@@ -27,13 +27,16 @@ from leither_lite.ledger import group as ledger
 from leither_lite.ledger.committee import Willingness
 from leither_lite.ledger.enacted import enacted_roster
 from leither_lite.ledger.operations import decode as decode_operation
+from leither_lite.ledger.receipts import Receipt
 from leither_lite.ledger.records import Entry, decode_page
 from leither_lite.ledger.replay import execute_again
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.sets import read_sent
 from leither_lite.ledger.state import State
 from leither_lite.ledger.traffic import CYCLE
+from leither_lite.ledger.upper_store import load_upper
 from leither_lite.limits import DIGEST_BYTES, ID_BYTES, SEGMENT_BYTES_MAX
+from leither_lite.node.scope import Scope, after
 from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.votes import Evidence
@@ -50,12 +53,14 @@ FINDINGS_MAX: Final = 100
 
 _NUMBER_BYTES: Final = 8
 _ASKED_BYTES: Final = 16
+_GROUP_KEY_BYTES: Final = len(keys.group(1, 0, bytes(ID_BYTES)))
 _TABLE_END: Final = b"\xff" * 64
 # First byte of the keys of a table: its name, and the length of its keys.
 _TABLES: Final = {
     b"a": ("addresses", 1 + ID_BYTES),
     b"b": ("a locked body", 1 + 2),
     b"c": ("checkpoints", 1 + _NUMBER_BYTES),
+    b"d": ("payments to other groups", 1 + ID_BYTES + _NUMBER_BYTES),
     b"e": ("evidence", 1 + _NUMBER_BYTES),
     b"f": ("paid invoices", 1 + ID_BYTES + DIGEST_BYTES),
     b"h": ("handovers", 1 + _NUMBER_BYTES),
@@ -63,7 +68,9 @@ _TABLES: Final = {
     b"k": ("idempotency keys", 1 + _ASKED_BYTES),
     b"n": ("applications", 1 + ID_BYTES),
     b"o": ("pending receipts", 1 + ID_BYTES),
+    b"O": ("what shows pending receipts", 1 + ID_BYTES),
     b"q": ("queued operations", 1 + _NUMBER_BYTES),
+    b"r": ("root headers", 1 + _NUMBER_BYTES),
     b"s": ("settled receipts", 1 + _NUMBER_BYTES + ID_BYTES),
     b"t": ("transfers", 1 + _NUMBER_BYTES),
     b"v": ("own signatures", 1 + 1 + 4),
@@ -76,13 +83,16 @@ _SINGLE: Final = frozenset(
         keys.CHARTER,
         keys.CHECKPOINT,
         keys.GENESIS,
+        keys.KIN,
+        keys.ORIGIN,
         keys.PLACE,
+        keys.ROOT,
         keys.SCHEMA,
         keys.TIP,
         keys.WALLET,
     ]
 )
-_OTHERS: Final = frozenset([b"m", b"p", keys.SETTLED_TREE[0]])
+_OTHERS: Final = frozenset([b"m", b"p", keys.GROUPS[0], keys.SETTLED_TREE[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,8 @@ class Walk:
             return
         with self._noting("checkpoint"):
             self._read_checkpoint(charter)
+        with self._noting("seat"):
+            self._read_seats(charter)
         with self._noting("chain"):
             self._follow(charter)
         with self._noting("newest_state"):
@@ -166,6 +178,14 @@ class Walk:
                 raise RemoteError("bad_receipt", "it belongs elsewhere")
         elif first == b"q":
             decode_operation(read_queued(content)[0])
+        elif first == b"O":
+            sent, operation = codec.fields(codec.decode(content), 2, "bad_shown")
+            if key != keys.shown(Receipt.take(sent, "bad_shown").id):
+                raise RemoteError("bad_shown", "it belongs elsewhere")
+            decode_operation(codec.octets_upto(operation, SEGMENT_BYTES_MAX, "bad_shown"))
+        elif first == b"r":
+            if len(content) != DIGEST_BYTES + _NUMBER_BYTES:
+                raise RemoteError("bad_size", f"{len(content)} bytes")
         elif first == b"t":
             kept_transfer(content)
         elif first == b"n":
@@ -201,6 +221,19 @@ class Walk:
             if key not in _SINGLE:
                 self._note("unknown_key", f"{key.hex()} is no key of this schema")
 
+    def _read_seats(self, charter: SignedCharter) -> None:
+        """The groups above level 1 that this node keeps: what each stands on, and its children."""
+        told = charter.charter
+        at = keys.GROUPS[0]
+        while (found := next(self._reader.scan(at, keys.GROUPS[1]), None)) is not None:
+            start = found[0][:_GROUP_KEY_BYTES]
+            if len(start) < _GROUP_KEY_BYTES:
+                raise RemoteError("seat", f"{start.hex()} is no key of this schema")
+            scope = Scope(self._reader, start)
+            if scope.get(keys.UPPER) is not None:
+                load_upper(scope, told.network, told.supply, told.rules, lambda digest, pulse: False)
+            at = after(start)
+
     def _read_checkpoint(self, charter: SignedCharter) -> None:
         content = self._reader.get(keys.CHECKPOINT)
         if content is not None:
@@ -233,6 +266,8 @@ class Walk:
                 if segment_digest(_taken(kept, keys.segment(pulse, index))) != entry[0]:
                     raise RemoteError("chain", f"segment {index} of pulse {pulse} is not the one that was sealed")
             kept.pop(keys.sealers(pulse), None)
+            if pulse == base:
+                kept.pop(keys.changes(pulse), None)  # of the group that this one was split from
             if kept:
                 raise RemoteError("chain", f"{next(iter(kept)).hex()} is no key of this schema")
             before = sealed
@@ -240,13 +275,13 @@ class Walk:
             raise RemoteError("chain", "no pulse is sealed, not even the genesis")
 
     def _execute(self, charter: SignedCharter) -> None:
-        """Execute every body again whose predecessor's state is here; the genesis has no operations."""
+        """Execute every body of a root group again whose predecessor's state is here; the genesis has no operations."""
         reader = self._reader
         pulse = ledger.first_pulse(reader) + 1
         while (sealed := ledger.sealed_at(reader, pulse)) is not None and reader.get(keys.segment(pulse, 0)) is None:
             pulse += 1
-        if sealed is None:
-            return
+        if sealed is None or sealed.header.bits:
+            return  # outside the root group, bodies build on root headers and receipts that are not kept as long
         told = charter.charter
         group = ledger.load(reader, told.network, told.supply, pulse - 1, rules=told.rules)
         while sealed is not None:
@@ -311,6 +346,7 @@ def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | Non
     """One header against the one before it (None: the oldest that is here), its own parts, and its seal."""
     header = sealed.header
     pulse = header.pulse
+    roster: tuple[bytes, ...] | None = None  # not known of what has come from others as a whole page
     in_place = before is not None and (before.header.bits, before.header.prefix) == (header.bits, header.prefix)
     if before is not None:
         above = before.header
@@ -321,7 +357,10 @@ def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | Non
             raise RemoteError("chain", f"tick or term falls with pulse {pulse}")
     if header.bits:
         kept = reader.get(keys.sealers(pulse))
-        roster = decode_roster(b"" if kept is None else kept[_NUMBER_BYTES:])
+        if kept is not None:
+            roster = decode_roster(kept[_NUMBER_BYTES:])
+        elif before is not None:
+            raise RemoteError("chain", f"who had the say over pulse {pulse} is not here")
     elif before is not None:
         enacted = enacted_roster(reader, before.header.pulse, header.previous)
         roster = decode_roster(before.roster if enacted is None else enacted)
@@ -340,7 +379,7 @@ def _check_header(reader: Reader, sealed: SealedPulse, before: SealedPulse | Non
         raise Halt("not_conserved", f"pulse {pulse} holds {held} of a supply of {charter.charter.supply}")
     if before is not None and in_place and (held - _held(before)) % CYCLE:
         raise Halt("not_conserved", f"pulse {pulse} holds {held - _held(before)} more than the one before it")
-    if before is not None or not pulse:
+    if roster is not None and (before is not None or not pulse):
         check_seal(sealed.header_bytes, sealed.signatures, roster)
 
 
