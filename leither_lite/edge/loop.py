@@ -64,7 +64,7 @@ class Service:
         self._wake = asyncio.Event()
         self.inbox = Inbox(board, self._wake.set)
         self.wire: Wire | None = None
-        self._wanted: list[str] = []
+        self._wanted: tuple[list[str], int] = ([], 0)
         self._here: list[Event] = []
         self._writer = ThreadPoolExecutor(1, "commit")
         self._subscriptions: list[Subscription] = []
@@ -337,10 +337,11 @@ class Service:
             wire.send(peer, content)
         for peer, work in effects.work:
             wire.charge(peer, work)
-        wanted = self.node.addresses.wanted()
+        addresses = self.node.addresses
+        wanted = (addresses.wanted(), len(addresses.needed()))
         if wanted != self._wanted:
             self._wanted = wanted
-            wire.want(wanted)
+            wire.want(*wanted)
 
     def _tell(self, note: Note) -> None:
         for subscription in list(self._subscriptions):

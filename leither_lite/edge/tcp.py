@@ -54,6 +54,7 @@ class Wire:
             lambda: int.from_bytes(entropy(8), "big"),
             board.peers_out_max,
             board.handshake_s,
+            self._end_dialled,
         )
 
     async def open(self, host: str, port: int) -> tuple[str, int]:
@@ -70,12 +71,13 @@ class Wire:
         self._listeners.append(listener)
         return address[0], address[1]
 
-    def want(self, addresses: Sequence[str]) -> None:
-        """Keep these ("HOST:PORT") connected, and dial no others. Connections that there are stay.
+    def want(self, addresses: Sequence[str], needed: int = 0) -> None:
+        """Keep these ("HOST:PORT") connected, and dial no others. Connections that there are stay, unless one of the
+        first `needed` finds no place.
 
         Raises LocalError("bad_address"), and changes nothing then.
         """
-        self._dialler.want(addresses)
+        self._dialler.want(addresses, needed)
 
     def send(self, peer: bytes, content: bytes) -> bool:
         """One frame of 1 to 65,536 bytes; False if the peer is not there. Raises LocalError("frame_size")."""
@@ -190,6 +192,12 @@ class Wire:
         if reason not in self.dropped and len(self.dropped) >= REASONS_MAX:
             reason = "other"
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def _end_dialled(self, address: str) -> None:
+        """A place is needed for another."""
+        for link in list(self._links):
+            if link.initiator and link.dialled == address and not link.closing:
+                link.end("needed_less", flush=True)
 
     def _make_room(self, link: Link, accepted: list[Link]) -> bool:
         """Where all places are taken: a member takes that of the stranger who has had it longest; False if there is

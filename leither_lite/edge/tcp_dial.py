@@ -39,7 +39,8 @@ class Dialler:
     """Keeps what is wanted connected.
 
     `link(address)` makes the protocol of a connection; `is_connected(key)` tells whether that peer is there, whoever
-    dialled; `seed()` gives a number for an address's jitter. At most `busy_max` connections at once are its own.
+    dialled; `seed()` gives a number for an address's jitter. At most `busy_max` connections at once are its own; where
+    they are taken, `end(address)` ends one that is needed less.
     """
 
     def __init__(
@@ -49,8 +50,12 @@ class Dialler:
         seed: Callable[[], int],
         busy_max: int,
         dial_s: float,
+        end: Callable[[str], None],
     ) -> None:
         self._link = link
+        self._end = end
+        self._needed: frozenset[str] = frozenset()
+        self._ending = ""
         self._is_connected = is_connected
         self._seed = seed
         self._busy_max = busy_max
@@ -59,13 +64,17 @@ class Dialler:
         self._busy: dict[str, Target] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def want(self, addresses: Sequence[str]) -> None:
-        """Dial these from now on, and no others. Raises LocalError("bad_address"), and changes nothing then."""
+    def want(self, addresses: Sequence[str], needed: int = 0) -> None:
+        """Dial these from now on, and no others; the first `needed` take the places of others where there are no more.
+
+        Raises LocalError("bad_address"), and changes nothing then.
+        """
         wanted: dict[str, Target] = {}
         for address in addresses:
             target = self._wanted.get(address) or self._busy.get(address) or wanted.get(address)
             wanted[address] = target or Target(address, self._seed())
         self._wanted = wanted
+        self._needed = frozenset(addresses[:needed])
         for address, target in self._busy.items():
             if address not in wanted and target.task is not None:
                 target.task.cancel()
@@ -91,8 +100,20 @@ class Dialler:
                 target.is_known = False
                 target.task = loop.create_task(self._dial(address, target))
                 target.task.add_done_callback(partial(self._dialled, address))
+            elif address in self._needed and len(self._busy) >= self._busy_max:
+                self._make_room()
         if again is not None:
             self._timer = loop.call_at(again, self.turn)
+
+    def _make_room(self) -> None:
+        """End the newest connection of ours that is not needed, one at a time: its end leads to the next turn."""
+        if self._ending in self._busy:
+            return
+        for address, target in reversed(self._busy.items()):
+            if address not in self._needed and target.is_known:
+                self._ending = address
+                self._end(address)
+                return
 
     def known(self, address: str, key: bytes) -> None:
         """The node at an address has said who it is."""

@@ -61,6 +61,7 @@ class Addresses:
         self._peers = peers
         self._clock = clock
         self.more: Callable[[], list[str]] = list
+        self.fellows: Callable[[], list[str]] = list
         self._record: Willingness | None = None
         self._is_counted = False
         self._asked = b""
@@ -87,20 +88,30 @@ class Addresses:
         roster = self._books.group.roster_keys
         return [self._key.public, *self._peers.connected, *self._peers.addresses, *willing, *roster]
 
+    def needed(self) -> list[str]:
+        """Where those are without whom nothing is agreed on: the roster, and who is on a committee above with us."""
+        known = self._known()
+        return self._valid([*(known[key] for key in self._books.group.roster_keys if key in known), *self.fellows()])
+
     def wanted(self) -> list[str]:
-        """Where to dial: the roster first, then those given at the start, then others; own address left out.
+        """Where to dial: those who are needed first, then those of other groups for whom there is something, then those
+        given at the start, then others; own address left out.
 
         Others have written them, and some stand in the ledger: what is no address is left out, too.
         """
+        own, known = self._key.public, self._known()
+        others = [known[key] for key in sorted(known, key=lambda each: account_id(own + each))]
+        return self._valid([*self.needed(), *self.more(), *self._bootstrap, *others])
+
+    def _known(self) -> dict[bytes, str]:
         own = self._key.public
         known = {key: each.address for key, each in self._peers.addresses.items() if each.address and key != own}
         for each in self._books.group.state.willing:
             if each.address and each.key != own:
                 known.setdefault(each.key, each.address)
-        found = [known[key] for key in self._books.group.roster_keys if key in known]
-        found += self.more()
-        found += self._bootstrap
-        found += [known[key] for key in sorted(known, key=lambda each: account_id(own + each))]
+        return known
+
+    def _valid(self, found: list[str]) -> list[str]:
         own_address = self.own or ""
         return [each for each in dict.fromkeys(found) if each != own_address and split_address(each)][:WANTED_MAX]
 

@@ -143,6 +143,11 @@ class Seats(Tenure):
             lowest.books.call(account, self._clock.tick(now_ms))
             lowest.committee.work(now_ms)
 
+    def fellows(self) -> list[str]:
+        """Where those are who are on a committee above level 1 with this node."""
+        keys = dict.fromkeys(key for seat in self if seat.books.is_on_roster for key in seat.books.sealers)
+        return [address for key in keys if (address := self._errands.address(key))]
+
     def _links(self) -> Iterator[bytes]:
         """Whom this node's seats want to stay connected with: their committees, their parents', their children's."""
         for seat in self:

@@ -134,6 +134,7 @@ class Node:
         self.between.own_address = self.addresses.own or ""
         self.catchup.shown_node = self.between.shown_node
         self.addresses.more = self.between.errands.wanted
+        self.addresses.fellows = self.between.seats.fellows
         self.watch = Watch(
             board,
             self.books,

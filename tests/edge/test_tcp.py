@@ -224,6 +224,24 @@ def test_what_is_wanted(loop: str) -> None:
     play(loop, scene())
 
 
+def test_who_is_needed_takes_the_place_of_others(loop: str) -> None:
+    """Where this node has dialled as many as it may, one who is needed is not left out for one who is not."""
+
+    async def scene() -> None:
+        async with node(0, peers_out_max=2) as one, node(1) as two, node(2) as three, node(3) as four:
+            one.wire.want([two.address, three.address])
+            await one.until_peers(2)
+            one.wire.want([four.address, two.address, three.address], 2)
+            await one.until(lambda: four.public in one.seat.addresses)
+            assert sorted(key for key, _, _ in one.wire.peers()) == sorted([two.public, four.public])
+            assert one.wire.dropped == {"needed_less": 1}
+            one.wire.want([four.address, two.address, three.address], 3)
+            assert one.wire.dialler_busy == 2
+            assert one.wire.dropped == {"needed_less": 1}, "no place is taken from who is needed too"
+
+    play(loop, scene())
+
+
 def test_reasons_are_counted_up_to_a_bound(loop: str) -> None:
     """A seat that makes up reasons fills no memory."""
 

@@ -6,11 +6,13 @@ import pytest
 
 from leither_lite.codec import encode
 from leither_lite.identity import Key
-from leither_lite.ledger.committee import Willingness
+from leither_lite.ledger.committee import Willing, Willingness
 from leither_lite.node import frames
 from leither_lite.node.addresses import WRITE_MS_MIN
+from leither_lite.sim.signatures import checked_once
 from leither_lite.store import keys
 from tests.ledger.founding import key_of
+from tests.node.groups import grown
 from tests.node.net import Net
 
 
@@ -85,3 +87,18 @@ def test_an_address_under_an_old_number_is_told_again_once_there_is_a_count() ->
     net.run(5_000)
     assert net.nodes[1].clock.counts
     assert net.nodes[0].peers.addresses[net.keys[1].public].address == "node1:1"
+
+
+def test_who_is_on_a_committee_with_this_node_is_needed() -> None:
+    with checked_once():
+        world = grown()
+    seated = [node for node in world.nodes if len(node.between.seats)]
+    assert seated
+    for node in seated:
+        own = node.wallet.node_key.public
+        sealers = {key for seat in node.between.seats if seat.books.is_on_roster for key in seat.books.sealers}
+        for key in sealers - {own}:
+            node.between.errands.know([Willing(key, f"{key.hex()}:1", 0, 0)])
+        needed = node.addresses.needed()
+        assert {f"{key.hex()}:1" for key in sealers - {own}} <= set(needed)
+        assert node.addresses.wanted()[: len(needed)] == needed
