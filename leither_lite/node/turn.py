@@ -156,7 +156,7 @@ class Node:
         self.desk.tell_application = lambda effects, application: self.hall.reception.tell(
             effects, application, self._now_ms
         )
-        self._unfinal: list[Note] = []
+        self._unfinal: list[tuple[int, Note]] = []  # transfers, with the pulse that must be final for them
         self._due_ms = now_ms + self.pulse_ms
         self._handlers: Final[dict[type[Any], Callable[[Any, Effects], dict[str, Any]]]] = {
             ev.OperationReceived: self.desk.take_operation,
@@ -229,11 +229,10 @@ class Node:
                 self.hall.left(effects, event, now_ms)
             else:
                 self._answer(effects, event, now_ms)
-            if effects.renew:  # what comes after it, is final
-                effects.writes += self.books.save()
-                effects.notes[:0] = self._unfinal
-                return effects
-        self._pass_time(effects, tick, now_ms)
+            if effects.renew:
+                break
+        if not effects.renew:
+            self._pass_time(effects, tick, now_ms)
         effects.writes += self.books.save()
         self._tell_final(effects, now_ms)
         return effects
@@ -278,16 +277,20 @@ class Node:
             self.committee.settle(effects, now_ms)
 
     def _tell_final(self, effects: Effects, now_ms: int) -> None:
-        """A transfer is told of when it is final."""
-        told = [note for note in effects.notes if note.kind == "transfer"]
-        if not told and not self._unfinal:
+        """A transfer is told of when it is final: at the latest with the next seal, or with what the group becomes."""
+        new = [note for note in effects.notes if note.kind == "transfer"]
+        if not new and not self._unfinal:
             return
-        if self._is_final(now_ms):
-            effects.notes[:0] = self._unfinal
+        pulse = self.group.header.pulse
+        is_final = effects.renew or self._is_final(now_ms)
+        told = [note for sealed, note in self._unfinal if is_final or sealed < pulse]
+        if is_final:
             self._unfinal = []
         else:
+            self._unfinal = [(sealed, note) for sealed, note in self._unfinal if sealed == pulse]
+            self._unfinal += [(pulse, note) for note in new]
             effects.notes = [note for note in effects.notes if note.kind != "transfer"]
-            self._unfinal += told
+        effects.notes[:0] = told
 
     @property
     def awaits_checkpoint(self) -> bool:
