@@ -20,7 +20,7 @@ from leither_lite.node import frames
 from leither_lite.node.bodies import Bodies
 from leither_lite.node.clock import Clock
 from leither_lite.node.keeping import Holding, Keeping
-from leither_lite.node.peers import Peers
+from leither_lite.node.peers import Peer, Peers
 from leither_lite.node.scope import Scope
 from leither_lite.pulse.engine import Engine
 from leither_lite.pulse.votes import Proposal
@@ -69,6 +69,10 @@ class Bench:
             self._body_rows += 1
             self._bodies.keep(segment)
 
+    def _hearers(self) -> list[Peer]:
+        """Those who are connected of whom this group's agreement concerns."""
+        raise NotImplementedError
+
     def take_segment(self, effects: Effects, segment: bytes, now_ms: int) -> bool:
         """A segment of a body; False if no proposal here has it."""
         digest = segment_digest(segment)
@@ -106,6 +110,7 @@ class Bench:
     def _await_body(self, effects: Effects, proposal: Proposal, source: bytes, now_ms: int) -> None:
         """The proposer sends its body with the proposal; from others it must be asked for."""
         self._unjudged[proposal.digest] = now_ms + ASK_SEGMENTS_MS
+        self._asked = 0
         if source != proposal.key:
             effects.sends.append((source, encode([frames.WANT_SEGMENTS, list(self._bodies.missing(proposal.entries))])))
 
@@ -114,15 +119,15 @@ class Bench:
             if due_ms > now_ms:
                 continue
             proposal = self.engine.proposal(digest)
-            members = self._peers.members()
             if proposal is None or not self._bodies.missing(proposal.entries):
                 del self._unjudged[digest]
                 self._judge(effects, digest, now_ms)
                 continue
             self._unjudged[digest] = now_ms + ASK_SEGMENTS_MS
+            members = sorted(self._hearers(), key=lambda peer: peer.key != proposal.key)
             if members:
+                peer = members[self._asked % len(members)]  # who has proposed it first
                 self._asked += 1
-                peer = members[self._asked % len(members)]
                 wanted = encode([frames.WANT_SEGMENTS, list(self._bodies.missing(proposal.entries))])
                 effects.sends.append((peer.key, wanted))
 

@@ -23,7 +23,7 @@ from leither_lite.node.clock import Clock
 from leither_lite.node.comeback import Comeback
 from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.keeping import Holding, Keeping
-from leither_lite.node.peers import HEARD_MAX, Peers
+from leither_lite.node.peers import HEARD_MAX, Peer, Peers
 from leither_lite.node.pool import content_digest
 from leither_lite.node.scope import Scope
 from leither_lite.pulse.agreement import NeedProposal, NeedVerdict, Timing
@@ -126,6 +126,12 @@ class Committee(Bench):
     def _tell(self, effects: Effects, content: bytes, source: bytes = b"") -> None:
         """Tell everybody whom this group's agreement concerns."""
         self._peers.tell(effects, content, source, None if self._audience is None else self._audience())
+
+    def _hearers(self) -> list[Peer]:
+        """Of a group above level 1, the others of its committee."""
+        if self._audience is None:
+            return self._peers.members()
+        return [self._peers.connected[key] for key in self._audience() if key in self._peers.connected]
 
     def _hear(self, digest: bytes) -> None:
         """Remember a frame of this instance: what is repeated need not be decoded again."""
