@@ -34,11 +34,12 @@ class Unanswered(Exception):
 
 
 class Answer(NamedTuple):
-    """An HTTP answer: its status, and its body as bytes and as JSON ({} if it is none)."""
+    """An HTTP answer: its status, its body as bytes and as JSON ({} if it is none), the root pulse that it names."""
 
     status: int
     content: bytes
     value: dict[str, Any]
+    pulse: int | None = None
 
     @property
     def code(self) -> str:
@@ -60,12 +61,13 @@ def command(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subprocess
     )
 
 
-def found(folder: Path, pulse_ms: int = 100, settings: str = "") -> Path:
-    """Found an organization in a new folder, with settings if there are some."""
+def found(folder: Path, pulse_ms: int = 100, settings: str = "", parameters: Sequence[str] = ()) -> Path:
+    """Found an organization in a new folder, with settings if there are some; `parameters` are further arguments."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings:
         (folder / "settings.toml").write_text(settings)
-    done = command("found", "--data", folder, "--name", "Test", "--supply", str(SUPPLY), "--pulse-ms", str(pulse_ms))
+    usual = ("--name", "Test", "--supply", str(SUPPLY), "--pulse-ms", str(pulse_ms))
+    done = command("found", "--data", folder, *usual, *parameters)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -90,16 +92,21 @@ class Client:
             self._connection.close()
             raise Unanswered(f"{method} {path}: {error!r}") from error
         is_json = response.getheader("Content-Type", "").startswith("application/json")
-        return Answer(response.status, told, json.loads(told) if is_json else {})
+        pulse = response.getheader("Leither-Pulse")
+        return Answer(response.status, told, json.loads(told) if is_json else {}, None if pulse is None else int(pulse))
 
-    def get(self, path: str) -> dict[str, Any]:
-        """The JSON of a GET that must succeed; asked again once, since a node ends connections that are idle."""
+    def look(self, path: str) -> Answer:
+        """A GET, asked again once, since a node ends connections that are idle."""
         try:
-            answer = self.ask("GET", path)
+            return self.ask("GET", path)
         except Unanswered as error:
             if not isinstance(error.__cause__, ConnectionError | http.client.RemoteDisconnected):
                 raise
-            answer = self.ask("GET", path)
+            return self.ask("GET", path)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON of a GET that must succeed, looked at as above."""
+        answer = self.look(path)
         assert answer.status == 200, answer
         return answer.value
 

@@ -48,11 +48,11 @@ def ran(*arguments: str | Path) -> dict[str, Any]:
 class Network:
     """The folders, ports and processes of the nodes, by number; a process that has ended stays in its place."""
 
-    def __init__(self, top: Path, pulse_ms: int, settings: str = "") -> None:
-        """`settings`: what stands in every node's settings.toml."""
+    def __init__(self, top: Path, pulse_ms: int, settings: str = "", parameters: Sequence[str] = ()) -> None:
+        """`settings`: what stands in every node's settings.toml; `parameters`: what else `found` is told."""
         self._top = top
         self._settings = settings
-        self.folders = [found(top / "node0", pulse_ms, settings)]
+        self.folders = [found(top / "node0", pulse_ms, settings, parameters)]
         self.ports = [free_port()]
         self.entry = f"{HOST}:{self.ports[0]}"
         self.nodes: list[NodeProcess] = []
@@ -86,7 +86,7 @@ class Network:
         """A further folder that has applied, with the command; its number. It does not run yet."""
         number = len(self.folders)
         folder = self._top / f"node{number}"
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)  # its key may be there
         if self._settings:
             (folder / "settings.toml").write_text(self._settings)
         invite = ["--invite", ran("invite", "--data", self.folders[0])["invite"]] if invited else []
@@ -114,7 +114,7 @@ class Network:
 
     @staticmethod
     def _is_member(node: NodeProcess) -> bool:
-        answer = node.client.ask("GET", "/v1/account")
+        answer = node.client.look("/v1/account")
         return answer.status == 200 and answer.value["role"] in ("member", "supervisor")
 
     def wait(self, seen: Callable[[], bool], what: str, number: int = 0) -> None:
@@ -195,9 +195,9 @@ class Network:
 
 
 @contextmanager
-def founded(top: Path, pulse_ms: int, settings: str = "") -> Iterator[Network]:
+def founded(top: Path, pulse_ms: int, settings: str = "", parameters: Sequence[str] = ()) -> Iterator[Network]:
     """A network of one, for the time of a block."""
-    network = Network(top, pulse_ms, settings)
+    network = Network(top, pulse_ms, settings, parameters)
     try:
         yield network
     finally:
