@@ -234,13 +234,15 @@ class Catchup:
             raise
         self.poll(effects, now_ms)
 
-    def give_pulse(self, effects: Effects, pulse: int, source: bytes) -> None:
-        """Answer who asks for a pulse and its body."""
+    def give_pulse(self, effects: Effects, pulse: int, source: bytes, *, is_kin: bool) -> None:
+        """Answer who asks for a pulse and its body. `is_kin`: a member only of the group that this one was split from,
+        for whom there is nothing above its last header."""
         first = next(self._reader.scan(keys.sealed(pulse), keys.PULSES[1]), None)
         is_root = self._books.group.is_root
         if first is not None and not is_root:
             pulse = keys.sequence_of(first[0])  # outside the root group pulses are not consecutive
-        content = self._reader.get(keys.sealed(pulse))
+        last = int.from_bytes(self._reader.get(keys.ORIGIN) or b"", "big") if is_kin else UINT_MAX
+        content = self._reader.get(keys.sealed(pulse)) if pulse <= last else None
         segments = [segment for _, segment in self._reader.scan(*keys.segments(pulse))]
         if content is None or not pulse or len(segments) != len(SealedPulse.decode(content).entries):
             effects.sends.append((source, encode([frames.NOT_HERE, pulse])))

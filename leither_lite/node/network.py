@@ -208,7 +208,8 @@ class Network:
             self._take_status(effects, Status.take(values), source, now_ms)
         elif kind == frames.WANT_PULSE:
             _, pulse = codec.fields(values, 2, "bad_want")
-            self._catchup.give_pulse(effects, codec.uint(pulse, UINT_MAX, "bad_want"), source)
+            wanted, is_kin = codec.uint(pulse, UINT_MAX, "bad_want"), not self.peers.is_member(source)
+            self._catchup.give_pulse(effects, wanted, source, is_kin=is_kin)
         elif kind == frames.PULSE:
             self._catchup.take_pulse(effects, values, source, now_ms)
         elif kind == frames.WANT_STATE:
