@@ -246,10 +246,13 @@ class Trunk:
         return self._arrived.get((level, bits, prefix), -1) >= pulse
 
     def tell_down_to(self, effects: Effects, level: int, bits: int, prefix: bytes, peer: bytes) -> None:
-        """Tell a peer the newest branch down to a page that this node keeps."""
+        """Tell a peer the newest branch down to a page that this node keeps, if the peer's account is under it."""
         branch = self._branches.get((level, bits, prefix))
-        if branch is not None:
-            self.tell(effects, branch, [peer])
+        if branch is None or not is_prefix(account_id(peer), prefix, bits):
+            return
+        frame = self._frame(None, branch)
+        if self._peers.may_give(effects, len(frame), peer):
+            effects.sends.append((peer, frame))
 
     def forget(self, level: int, bits: int, prefix: bytes) -> None:
         """A page is kept here no more."""

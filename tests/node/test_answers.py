@@ -48,3 +48,14 @@ def test_what_came_after_a_split(asked: Outside, name: str) -> None:
     for pulse in range(last + 1, first):
         [told] = asked.ask(target, asked.askers[name], encode([frames.WANT_PULSE, pulse]))
         assert kind_of(told) == frames.NOT_HERE
+
+
+def test_who_tells_of_a_child_that_is_in(asked: Outside) -> None:
+    """It is answered with the pages above that child to those under them, and with nothing to others."""
+    target = asked.members[1]
+    told = {name: set[int]() for name in ("of a sibling", "from afar", "stranger")}
+    for content in asked.overheard:
+        if kind_of(content) == frames.CHILD:
+            for name, kinds in told.items():
+                kinds.update(map(kind_of, asked.ask(target, asked.askers[name], content)))
+    assert told == {"of a sibling": {frames.BRANCH}, "from afar": set(), "stranger": set()}
