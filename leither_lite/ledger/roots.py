@@ -92,11 +92,14 @@ class Roots:
         return header
 
     def take(self, seal: RootSeal) -> bool:
-        """Take a root header; True if it is newer than what was known. Raises as `check`."""
+        """Take a root header; True if it is newer than what was known. Raises as `check`.
+
+        The newest is `seal` from then on, where it was only remembered before too.
+        """
         header = self.check(seal)
         is_newer = self.newest is None or header.pulse > self.newest.pulse
         self.remember(header_digest(seal.header), header.pulse, header.tick)
-        if is_newer:
+        if self.newest is not None and header.pulse == self.newest.pulse:
             self.seal = seal
         return is_newer
 

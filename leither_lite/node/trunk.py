@@ -92,6 +92,7 @@ class Trunk:
         self.roots = roots
         self.branch: Branch | None = None
         self.arrived_ms = 0
+        self._newest = self.pulse
         self.on_branch: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.below: Callable[[Branch], Iterable[Floor]] = lambda branch: ()
         self.know: Callable[[list[Willing]], None] = lambda hints: None
@@ -199,11 +200,11 @@ class Trunk:
             return
         self._arrived[place] = pulse
         self._branches[place] = branch
-        newest = self.pulse
         self.roots.take(branch.seal)
-        if self.pulse > newest:
+        if pulse > self._newest:  # of those that came this way: who keeps the root knows its header before
+            self._newest = pulse
             self.arrived_ms = now_ms
-            self._unkept.append((self.pulse, header_digest(branch.seal.header), branch.header.tick))
+            self._unkept.append((pulse, header_digest(branch.seal.header), branch.header.tick))
         self.tell(effects, branch, [key for key in self.hearers(lowest) if key != source])
         for floor in list(self.below(branch)):
             self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms, source)
