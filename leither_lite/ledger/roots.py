@@ -6,12 +6,15 @@ what other groups' headers build on, and what receipts are shown under. Never as
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from leither_lite.errors import RemoteError
 from leither_lite.header import Header, Signatures, check_seal, decode_roster, header_digest, roster_digest
 from leither_lite.ledger.tip import Anchor
+from leither_lite.limits import DIGEST_BYTES
 from leither_lite.tree.node import ZEROS, group, meta, node_pulse
 from leither_lite.tree.proof import Handover
 from leither_lite.tree.shown import Shown
@@ -27,6 +30,40 @@ class RootSeal(NamedTuple):
     signatures: Signatures
 
 
+class Known:
+    """Root headers by their pulses, the newest `KNOWN_MAX` of them: 48 bytes each, for every node has them."""
+
+    def __init__(self) -> None:
+        self._pulses = array("Q")
+        self._ticks = array("Q")
+        self._digests = bytearray()
+
+    def add(self, digest: bytes, pulse: int, tick: int) -> None:
+        """Remember one, unless there is one of that pulse."""
+        at = bisect_left(self._pulses, pulse)
+        if at < len(self._pulses) and self._pulses[at] == pulse:
+            return
+        self._pulses.insert(at, pulse)
+        self._ticks.insert(at, tick)
+        self._digests[DIGEST_BYTES * at : DIGEST_BYTES * at] = digest
+        if len(self._pulses) > KNOWN_MAX:
+            del self._pulses[0], self._ticks[0], self._digests[:DIGEST_BYTES]
+
+    def _at(self, index: int) -> Anchor:
+        digest = bytes(self._digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)])
+        return Anchor(digest, self._pulses[index], self._ticks[index])
+
+    def get(self, pulse: int) -> Anchor | None:
+        """The one of that pulse."""
+        at = bisect_left(self._pulses, pulse)
+        return self._at(at) if at < len(self._pulses) and self._pulses[at] == pulse else None
+
+    def above(self, pulse: int) -> Iterator[Anchor]:
+        """Those above a pulse, oldest first."""
+        for index in range(bisect_left(self._pulses, pulse + 1), len(self._pulses)):
+            yield self._at(index)
+
+
 class Roots:
     """The newest root header, the rosters that handovers lead to, and the digests of the root headers before it."""
 
@@ -34,7 +71,7 @@ class Roots:
         """`roster`: who may seal the root headers above `pulse`, until the next handover."""
         self.network = network
         self._rosters: list[tuple[int, tuple[bytes, ...]]] = [(pulse, roster)]
-        self._known: dict[int, tuple[bytes, int]] = {}
+        self._known = Known()
         self.newest: Anchor | None = None
         self.seal: RootSeal | None = None
 
@@ -53,33 +90,28 @@ class Roots:
 
     def remember(self, digest: bytes, pulse: int, tick: int) -> None:
         """A root header that is believed already: sealed by this node's own group, or kept by it."""
-        self._known.setdefault(pulse, (digest, tick))
-        while len(self._known) > KNOWN_MAX:
-            del self._known[min(self._known)]
+        self._known.add(digest, pulse, tick)
         if self.newest is None or pulse > self.newest.pulse:
             self.newest = Anchor(digest, pulse, tick)
 
     def anchors(self, above: int) -> Iterator[Anchor]:
         """The root headers known above a pulse, oldest first."""
-        for pulse in sorted(self._known):
-            if pulse > above:
-                digest, tick = self._known[pulse]
-                yield Anchor(digest, pulse, tick)
+        yield from self._known.above(above)
 
     def knows(self, digest: bytes, pulse: int) -> bool:
         """True for the digest of a root header of that pulse."""
         known = self._known.get(pulse)
-        return known is not None and known[0] == digest
+        return known is not None and known.digest == digest
 
     def denies(self, digest: bytes, pulse: int) -> bool:
         """True for the digest of something else than the root header of that pulse, as far as that is known."""
         known = self._known.get(pulse)
-        return known is not None and known[0] != digest
+        return known is not None and known.digest != digest
 
     def anchor(self, digest: bytes, pulse: int) -> Anchor | None:
         """The root header of that digest and pulse, to build on; None if it is not known here."""
         known = self._known.get(pulse)
-        return Anchor(digest, pulse, known[1]) if known is not None and known[0] == digest else None
+        return known if known is not None and known.digest == digest else None
 
     def check(self, seal: RootSeal) -> Header:
         """A root header that is sealed as it must be. Raises RemoteError: root_header, or as `check_seal`."""
