@@ -6,8 +6,9 @@ is bounded: a page, a table of children, one waiting seal a child. Never decides
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 from leither_lite import codec
 from leither_lite.codec import Value, encode
@@ -25,6 +26,9 @@ from leither_lite.node import frames
 from leither_lite.node.tenure import TOLD_AGAIN_MS, Seat, Tenure
 from leither_lite.node.upper_frames import floor_of_group, is_own_header, upper_frames
 from leither_lite.tree.node import is_prefix
+
+WIDE: Final = 16
+"""A committee with more children than that shares them out among its members."""
 
 
 class Seats(Tenure):
@@ -244,7 +248,7 @@ class Seats(Tenure):
                         yield floor
 
     def _hearers(self, floor: Floor) -> Iterable[bytes]:
-        """Who waits for the branch down to a page of ours: its committee, and two of each child's; where a child's is
+        """Who waits for the branch down to a page of ours: its committee, and of each child's; where a child's is
         silent, all who are willing there."""
         seat = self.get(floor.level, floor.bits, floor.prefix)
         if seat is None:
@@ -252,12 +256,21 @@ class Seats(Tenure):
         sealers = seat.books.sealers
         own = sealers.index(self._key.public) if self._key.public in sealers else 0
         found = dict.fromkeys(sealers)
-        for child in seat.books.group.children.values():
-            below = child.sealers
+        children = list(seat.books.group.children.values())
+        found.update(dict.fromkeys(told_by(own, len(sealers), [child.sealers for child in children])))
+        for child in children:
             if child.called or child.appointed:
                 found.update(dict.fromkeys(self._all_of(seat, child)))
-            elif below:
-                found[below[own % len(below)]] = None
-                found[below[(own + 1) % len(below)]] = None
         found.pop(self._key.public, None)
         return list(found)
+
+
+def told_by(own: int, size: int, rosters: Sequence[tuple[bytes, ...]]) -> Iterator[bytes]:
+    """Whom member `own` of a committee of `size` tells of a new page, of its children's rosters: two of each child; of
+    more than 16 children, one, of those that are its turn: each hears it from two."""
+    for index, roster in enumerate(rosters):
+        is_wide = len(rosters) > WIDE
+        if roster and not (is_wide and (index - own) % size > 1):
+            yield roster[own % len(roster)]
+            if not is_wide:
+                yield roster[(own + 1) % len(roster)]

@@ -1,4 +1,4 @@
-"""A group whose committee is gone: its parent calls for a header, then names who seals; nothing is lost or paid twice."""
+"""A group whose committee is gone: its parent calls it, then names who seals; nothing is lost or paid twice."""
 
 from __future__ import annotations
 
