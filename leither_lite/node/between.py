@@ -161,10 +161,9 @@ class Between:
         elif kind == frames.FIND:
             self.finder.find(effects, values, source, now_ms)
         elif kind == frames.FOUND:
-            self.finder.take_found(effects, values, now_ms)
+            self.finder.take_found(effects, values, source, now_ms)
         elif kind == frames.ASK_RECEIPTS:
-            self.courier.answer(effects, values, source)
-            self._books.refresh()
+            self.courier.answers.answer(effects, values, source)
 
     def take_word(self, effects: Effects, kind: int, content: bytes, source: bytes, now_ms: int) -> bool:
         """A vote, proposal or seal vote of a group above: False if it is of the own group. Raises RemoteError."""

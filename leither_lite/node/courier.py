@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from leither_lite import codec
-from leither_lite.codec import Value, encode
+from leither_lite.codec import encode
 from leither_lite.effects import Effects
 from leither_lite.errors import Halt, RemoteError
-from leither_lite.header import roster_digest, state_digest
+from leither_lite.ledger.asked import Ask
 from leither_lite.ledger.body import Body
 from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.sets import read_sent
 from leither_lite.ledger.settling import RESOLVED_MAX
-from leither_lite.ledger.showing import outbox_of, reclaim_of, resolve_of, settle_of
-from leither_lite.limits import ID_BYTES, RECEIPT_TICKS_MAX
+from leither_lite.ledger.showing import outbox_of, resolve_of, settle_of
 from leither_lite.node import frames
+from leither_lite.node.answers import Answers
 from leither_lite.node.books import Books
 from leither_lite.node.finding import Finder
 from leither_lite.node.trunk import Trunk
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
-from leither_lite.tree.node import EMPTY, meta
 from leither_lite.tree.shown import Shown
 
 AGAIN_MS: Final = (2_000, 60_000)
@@ -64,6 +63,7 @@ class Courier:
         """`own`: this node's public key. Goes on from the store. Raises Halt("store_corrupt")."""
         self._reader = reader
         self._books = books
+        self.answers = Answers(books, trunk)
         self._trunk = trunk
         self._finder = finder
         self._own = own
@@ -106,7 +106,7 @@ class Courier:
 
     def included(self, effects: Effects, now_ms: int) -> None:
         """The own group's last header is under the root: what it has sent and settled can be shown."""
-        group, opened = self._books.group, self._shown()
+        group, opened = self._books.group, self.answers.shown()
         if opened is None:
             return
         shown, state = opened
@@ -123,35 +123,6 @@ class Courier:
         if is_chief:
             self._show_settled(effects, settled, shown, state, now_ms)
         self.pass_time(effects, now_ms)
-
-    def _shown(self) -> tuple[Shown, bytes] | None:
-        """The own group as the branch shows it, and its S; None where that is not what is here."""
-        branch, group = self._trunk.branch, self._books.group
-        if branch is None or not branch.floors:
-            return None
-        node = branch.floors[-1].nodes.get((group.prefix, group.bits))
-        header = group.header
-        if (header.bits, header.prefix) == (group.bits, group.prefix):
-            shown, state = branch.shown(group.sealed), group.sealed.state
-        else:  # a part that has sealed nothing of its own yet
-            state = group.state.encode()
-            shown = Shown(
-                branch.seal.header,
-                branch.seal.signatures,
-                group.bits,
-                group.prefix,
-                header.pulse,
-                group.inner,
-                roster_digest(group.roster),
-                EMPTY,
-                group.sent_out,
-                group.settled_in,
-                state_digest(state),
-                branch.above(group.prefix),
-            )
-        opened = meta(shown.roster, shown.outbox, shown.sent_out, shown.settled_in, shown.state)
-        is_here = group.node_of(shown.pulse, shown.inner, opened) == node
-        return (shown, state) if is_here else None
 
     def _show_settled(
         self, effects: Effects, settled: Iterable[Receipt], shown: Shown, state: bytes, now_ms: int
@@ -172,13 +143,21 @@ class Courier:
     def pass_time(self, effects: Effects, now_ms: int) -> None:
         """Show again what is due, and go on looking."""
         patience_ms = self._patience_ms
-        for sent in self._sent.values():
+        asked = []
+        for sent in self._under_way():
             if sent.due_ms + patience_ms <= now_ms:
                 sent.due_ms = now_ms + sent.wait_ms
-                is_again = sent.wait_ms > AGAIN_MS[0]
+                if sent.wait_ms > AGAIN_MS[0] or not sent.content:
+                    asked.append(sent)
                 sent.wait_ms = min(2 * sent.wait_ms, AGAIN_MS[1])
-                self._show(effects, sent, now_ms, is_again=is_again)
+                self._show(effects, sent, now_ms)
+        if asked:
+            self._ask(effects, asked, now_ms)
         self._finder.pass_time(effects, now_ms)
+
+    def _under_way(self) -> Iterable[Sent]:
+        """What is shown and asked for; nothing before it is known who keeps the pages above."""
+        return () if self._trunk.branch is None else self._sent.values()
 
     @property
     def _patience_ms(self) -> int:
@@ -188,47 +167,32 @@ class Courier:
     @property
     def deadline_ms(self) -> int | None:
         """When `pass_time` wants to be called next."""
-        due = [sent.due_ms + self._patience_ms for sent in self._sent.values()]
+        due = [sent.due_ms + self._patience_ms for sent in self._under_way()]
         looks_ms = self._finder.deadline_ms
         if looks_ms is not None:
             due.append(looks_ms)
         return min(due, default=None)
 
-    def _show(self, effects: Effects, sent: Sent, now_ms: int, *, is_again: bool) -> None:
+    def _show(self, effects: Effects, sent: Sent, now_ms: int) -> None:
         if sent.content:
             _, operation = codec.fields(codec.decode(sent.content), 2, "bad_shown")
             content = codec.octets_upto(operation, len(sent.content), "bad_shown")
             self._finder.carry(effects, sent.receipt.payee, frames.operation_frame(content), now_ms)
-        if is_again or not sent.content:
-            self._finder.carry(effects, sent.receipt.payee, encode([frames.ASK_RECEIPTS, [sent.receipt.id]]), now_ms)
         if sent.wait_ms > CALL_MS:
             self._finder.call(effects, sent.receipt.payee, now_ms)
 
-    # -- what becomes of receipts ----------------------------------------------------------------------------------
-
-    def answer(self, effects: Effects, values: list[Value], source: bytes) -> None:
-        """[31, [id, …]]: whether these receipts were settled here, to who can name them; or, once it is too late for
-        it, that they were not. Raises RemoteError("bad_ask")."""
-        _, items = codec.fields(values, 2, "bad_ask")
-        asked = [codec.octets(each, ID_BYTES, "bad_ask") for each in codec.items(items, ASKED_MAX, "bad_ask")]
-        group, opened = self._books.group, self._shown()
-        if opened is None or not self._books.is_member or self._books.proposed is not None:
-            return  # asked again, it can be answered
+    def _ask(self, effects: Effects, asked: Iterable[Sent], now_ms: int) -> None:
+        """Ask what became of receipts, showing that they wait here; soon again where that cannot be shown now."""
+        opened = self.answers.shown() if self._books.proposed is None else None
+        if opened is None:
+            for sent in asked:
+                sent.due_ms = min(sent.due_ms, now_ms + AGAIN_MS[0])
+            return
         self._books.rewind()  # what is shown is what was sealed
-        shown, state = opened
-        settled = [item for item in dict.fromkeys(asked) if self._was_credited(item)]
-        absent = [item for item in dict.fromkeys(asked) if item not in group.settled]
-        if settled:
-            operation = resolve_of(shown, state, group.settled, settled)
-            effects.sends.append((source, frames.operation_frame(operation.encode())))
-        if absent and group.state.date > RECEIPT_TICKS_MAX:
-            reclaim = reclaim_of(shown, state, group.settled, absent)
-            effects.sends.append((source, frames.operation_frame(reclaim.encode())))
-
-    def _was_credited(self, item: bytes) -> bool:
-        """True for a receipt that was settled here, and not sent back."""
-        sent = self._books.group.settled.get(item)
-        if sent is None:
-            return False
-        receipt = sent[0]
-        return receipt.kind in (ReceiptKind.ADMISSION, ReceiptKind.REFUND) or receipt.payee in self._books.group.entries
+        pending = self._books.group.pending
+        for sent in asked:
+            item = sent.receipt.id
+            if item in pending.items:
+                frame = encode([frames.ASK_RECEIPTS, *Ask.of(*opened, pending, [item]).values()])
+                self._finder.carry(effects, sent.receipt.payee, frame, now_ms)
+        self._books.refresh()

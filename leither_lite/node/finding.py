@@ -41,11 +41,13 @@ class Keepers:
 
 @dataclass(slots=True)
 class Search:
-    """Looking for who keeps the books of an id: whom to ask next, and what is to be sent there."""
+    """Looking for who keeps the books of an id: whom to ask next, who was asked, and what is to be sent there; `waits`
+    is 1 where that group has been silent for long."""
 
     asked_ms: int
     frames: list[bytes] = field(default_factory=list)
     whom: tuple[bytes, ...] = ()
+    asked: frozenset[bytes] = frozenset()
     waits: int = 0
 
 
@@ -114,13 +116,23 @@ class Finder:
             if is_prefix(account, floor.prefix, floor.bits):
                 whom = decode_roster(floor.roster, empty_allowed=True)
                 break
-        near = list(self._peers.connected)
+        near = self._near()
         self._turn += 1  # whoever is connected may know more than those whom nobody can reach
         around = [near[(self._turn + step) % len(near)] for step in range(min(len(near), FIND_PEERS_MAX))]
         whom = tuple(dict.fromkeys((*whom, *around)))
+        search.asked = frozenset(whom)
         frame = encode([frames.FIND, account, search.waits])
         for key in whom:
             self._errands.send(effects, key, frame, now_ms)
+
+    def _near(self) -> list[bytes]:
+        """The peers that may be asked who keeps the books of an id, and so get what goes there: the own group's members
+        and those who seal above. Any where no branch is here yet: then nothing of the group's goes out."""
+        branch, connected = self._trunk.branch, self._peers.connected
+        if branch is None:
+            return list(connected)
+        above = [key for floor in branch.floors for key in decode_roster(floor.roster, empty_allowed=True)]
+        return [key for key in connected if key in above or self._peers.is_member(key)]
 
     def _known_here(self, account: bytes) -> tuple[int, Place, tuple[Willing, ...]] | None:
         """Who keeps the books of an id, as far down as this node's seats know it: level, place, keys and addresses."""
@@ -159,8 +171,8 @@ class Finder:
         who: Value = [[each.key, each.address] for each in told]
         effects.sends.append((source, encode([frames.FOUND, account, level, bits, prefix, who])))
 
-    def take_found(self, effects: Effects, values: list[Value], now_ms: int) -> None:
-        """[30, id, level, bits, prefix, [[key, address], …]]: ask these, or send them what waits.
+    def take_found(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
+        """[30, id, level, bits, prefix, [[key, address], …]] of one that was asked: ask these, or send them what waits.
 
         Raises RemoteError("bad_found").
         """
@@ -175,7 +187,8 @@ class Finder:
                 )
             )
         place = codec.octets(prefix, ID_BYTES, "bad_found"), codec.uint(bits, ID_BITS, "bad_found")
-        if account in self._searches and is_prefix(account, *place):
+        search = self._searches.get(account)
+        if search is not None and source in search.asked and is_prefix(account, *place):
             self._take_found(effects, account, codec.uint(level, 255, "bad_found"), place, tuple(told), now_ms)
 
     def _take_found(
@@ -187,13 +200,15 @@ class Finder:
             search = self._searches[account]
             if sealers != search.whom:
                 search.whom = sealers
+                search.asked |= frozenset(sealers)
                 frame = encode([frames.FIND, account, search.waits])
                 for key in sealers:
                     self._errands.send(effects, key, frame, now_ms)
             return
         while len(self._found) >= FOUND_MAX:
             del self._found[next(iter(self._found))]
-        self._found[place] = Keepers(sealers, now_ms + FOUND_MS)
+        if self._trunk.branch is not None:  # before, anybody may have said so
+            self._found[place] = Keepers(sealers, now_ms + FOUND_MS)
         for waiting, search in list(self._searches.items()):
             if is_prefix(waiting, *place):
                 del self._searches[waiting]

@@ -79,7 +79,7 @@ class Known:
     digests: tuple[bytes, ...]
     places: tuple[tuple[int, int, bytes], ...]
     accounts: tuple[bytes, ...]
-    receipts: tuple[bytes, ...]
+    receipts: tuple[Receipt, ...]
     overheard: tuple[bytes, ...]
 
     @classmethod
@@ -94,16 +94,13 @@ class Known:
             header = each.header
             digests |= dict.fromkeys((header_digest(each.header_bytes), header.previous, header.body, header.anchor))
             digests |= dict.fromkeys(entry[0] for entry in each.entries)
-        receipts = [receipt.id for receipt in receipts_of(reader)]
-        beside = [item[:-1] + bytes([item[-1] ^ 1]) for item in receipts]
-        made_up = [bytes([first]) + bytes(ID_BYTES - 1) for first in range(0, 256, 8)]
         return cls(
             node.network,
             tuple(sorted(pulses)),
             tuple(digests),
             tuple(places),
             tuple(group.entries),
-            (*receipts, *beside, *made_up),
+            tuple(receipts_of(reader)),
             tuple(overheard),
         )
 
@@ -200,9 +197,26 @@ def _found(known: Known, key: Key) -> Iterator[list[Any]]:
 
 
 def _ask_receipts(known: Known, key: Key) -> Iterator[list[Any]]:
-    yield [[]]
-    yield from ([[item]] for item in known.receipts)
-    yield from ([list(known.receipts[at : at + 8])] for at in range(0, len(known.receipts), 8))
+    ids = [receipt.id for receipt in known.receipts]
+    beside = [item[:-1] + bytes([item[-1] ^ 1]) for item in ids]
+    for item in (*ids, *beside, *(bytes([first]) + bytes(ID_BYTES - 1) for first in range(0, 256, 8))):
+        yield [[item]]
+    for shown, state, receipts in asks_of(known.overheard):
+        yield [shown, state, []]
+        for receipt in known.receipts:
+            for _, pulse, steps in receipts:
+                ways: list[Any] = [steps, []]
+                yield from ([shown, state, [[receipt.value(), pulse, each]]] for each in ways)
+                yield [shown, state, [*receipts, [receipt.value(), pulse, steps]]]
+                ours = receipt._replace(payer=Receipt.take(receipts[0][0], "bad").payer, payee=receipt.payee)
+                yield [shown, state, [[ours.value(), pulse, steps]]]
+
+
+def asks_of(overheard: Iterable[bytes]) -> Iterator[list[Any]]:
+    """What groups have asked each other about receipts: what is shown, S, and the receipts with their ways up."""
+    for content in overheard:
+        if frames.kind_of(content) == frames.ASK_RECEIPTS:
+            yield frames.values_of(content)[1:]
 
 
 _QUESTIONS: Final[dict[int, Asking]] = {

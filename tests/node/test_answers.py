@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from leither_lite import codec
 from leither_lite.codec import encode
+from leither_lite.ledger.operations import from_value
+from leither_lite.ledger.receipts import Receipt
 from leither_lite.ledger.sealed import SealedPulse
-from leither_lite.node import frames
+from leither_lite.ledger.settling import Reclaim
+from leither_lite.node import answers, frames
 from leither_lite.node.frames import kind_of
 from leither_lite.sim.signatures import checked_once
-from tests.node.asking import sealed_of
+from tests.node.asking import asks_of, sealed_of, wrong
 from tests.node.outside import BESIDE, Outside, outside
+
+SETTLE = b"\x82\x01\x83\x09"
+"""How a frame begins that shows receipts to the payee's group."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +59,78 @@ def test_what_came_after_a_split(asked: Outside, name: str) -> None:
 
 
 def test_who_tells_of_a_child_that_is_in(asked: Outside) -> None:
-    """It is answered with the pages above that child to those under them, and with nothing to others."""
+    """It is answered with the pages above that child to those under them, and with the root's at most to others."""
     target = asked.members[1]
-    told = {name: set[int]() for name in ("of a sibling", "from afar", "stranger")}
-    for content in asked.overheard:
-        if kind_of(content) == frames.CHILD:
-            for name, kinds in told.items():
-                kinds.update(map(kind_of, asked.ask(target, asked.askers[name], content)))
-    assert told == {"of a sibling": {frames.BRANCH}, "from afar": set(), "stranger": set()}
+    floors = dict.fromkeys(("of a sibling", "from afar", "stranger"), 0)
+    for content in [each for each in asked.overheard if kind_of(each) == frames.CHILD]:
+        for name in floors:
+            for told in asked.ask(target, asked.askers[name], content):
+                assert wrong(content, told, asked.askers[name]) == ""
+                floors[name] = max(floors[name], len(codec.items(frames.values_of(told)[4], 32, "bad_branch")))
+    assert floors["of a sibling"] == 2
+    assert max(floors["from afar"], floors["stranger"]) <= 1
+
+
+def test_what_became_of_a_receipt(asked: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who shows that a receipt waits in its group is answered, and is shown another that stands beside it in the set;
+    who asks for what does not wait there, or only names it, is not."""
+    monkeypatch.setattr(answers, "RECEIPT_TICKS_MAX", -1)  # as if all were too late to be settled
+    groups, target = asked.groups, asked.members[0]
+    kept = asked.node(target).group.settled
+    [*settled] = [receipt for item, _ in kept.tree.leaves() if (found := kept.get(item)) for receipt in found[:1]]
+    before = groups.passes
+    groups.passes = lambda source, peer, content: content[:4] != SETTLE and before(source, peer, content)
+    payer = next(index for index, node in enumerate(groups.nodes) if not node.group.holds(groups.keys[target].account))
+    heard = set(asked.overheard)
+    groups.pay(payer, target, 3)
+    new: list[bytes] = []
+
+    def is_asked() -> bool:
+        new[:] = [each for each in asked.overheard if each not in heard and kind_of(each) == frames.ASK_RECEIPTS]
+        return bool(new) and asked.node(target).books.proposed is None
+
+    groups.until(is_asked)
+    shown, state, [[waits, pulse, steps]] = next(asks_of(new))
+    [told] = asked.ask(target, groups.keys[payer], new[0])
+    operation = from_value(frames.values_of(told)[1])
+    assert isinstance(operation, Reclaim)
+    [(item, other, _)] = operation.absent
+    assert item == Receipt.take(waits, "bad").id
+    assert other is not None
+    assert other.receipt in settled
+    stranger = asked.askers["stranger"]
+    ways: list[Any] = [steps, []]
+    for receipt in settled:
+        assert asked.ask(target, stranger, encode([frames.ASK_RECEIPTS, [receipt.id]])) == []
+        for way in ways:
+            assert asked.ask(target, stranger, encode([31, shown, state, [[receipt.value(), pulse, way]]])) == []
+    for first in range(256):
+        assert asked.ask(target, stranger, encode([frames.ASK_RECEIPTS, [bytes([first]) + bytes(19)]])) == []
+    groups.passes = before
+    groups.until(groups.is_at_rest)
+
+
+def test_who_says_to_keep_the_books(asked: Outside) -> None:
+    """Receipts go to whom those have named that were asked, and not to a stranger who says that it is for him."""
+    groups, stranger = asked.groups, asked.askers["stranger"]
+    target = next(index for index in asked.members if asked.node(index).books.is_on_roster)
+    courier, before = asked.node(target).between.courier, groups.passes
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        return kind_of(content) != frames.FOUND and content[:4] != SETTLE and before(source, peer, content)
+
+    groups.passes = passes
+    courier._found.clear()
+    payee = asked.askers["from afar"].account
+    groups.pay(target, [key.account for key in groups.keys].index(payee), 3)
+    groups.until(lambda: payee in courier._searches)
+    assert bytes([0x18, frames.FIND]) not in {content[1:3] for content in asked.unasked}
+    for bits in (0, 1, 2, 3, 160):
+        prefix = (int.from_bytes(payee, "big") >> 160 - bits << 160 - bits).to_bytes(20, "big")
+        for level in (1, 2):
+            question = encode([frames.FOUND, payee, level, bits, prefix, [[stranger.public, "here:1"]]])
+            assert asked.ask(target, stranger, question) == []
+    assert payee in courier._searches
+    assert stranger.public not in {key for each in courier._found.values() for key in each.keys}
+    groups.passes = before
+    groups.until(groups.is_at_rest)

@@ -23,6 +23,7 @@ from tests.node.groups import Groups, grown
 from tests.node.net import Net
 
 DEEP_GROUP_MAX = 4
+DEEP_SEED = 2
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def world() -> Groups:
 def deep() -> Groups:
     """A network of three levels or more, in which every group has sealed."""
     with checked_once():
-        made = grown(group_max=DEEP_GROUP_MAX)
+        made = grown(DEEP_SEED, group_max=DEEP_GROUP_MAX)
         for turn in range(len(made.nodes)):
             made.pay(turn, (turn * 7 + 3) % len(made.nodes), 1)
             made.run(2_000)
