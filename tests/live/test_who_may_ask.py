@@ -1,0 +1,220 @@
+"""Running nodes of a network that has split, asked over the wire and over HTTP for what is their group's alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+import pytest
+
+from leither_lite.board import Board
+from leither_lite.edge import keyfile, lmdb
+from leither_lite.edge.lmdb import Store
+from leither_lite.identity import Key
+from leither_lite.ledger.operations import from_value
+from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.settling import Reclaim, Resolve, Settle
+from leither_lite.node import frames
+from leither_lite.node.frames import kind_of
+from leither_lite.node.turn import Node
+from leither_lite.node.wallet import Keyring
+from tests.live.harness import Client
+from tests.live.hostile import Raw, source_of
+from tests.live.network import Network, founded, pay
+from tests.node.asking import OWN_ASKING, Known, Secrets, questions, wrong
+
+NODES: Final = 6
+PULSE_MS: Final = 200
+SMALL: Final = ("--group-max", "8", "--term-ticks", "10")
+# What is asked here is work that no budget allows so fast.
+SETTINGS: Final = "peer_work_s = 1000000\npeer_messages_s = 100000\n"
+STEPS_MAX: Final = 1_200
+UNASKED: Final = OWN_ASKING | {frames.FIND}
+"""What nodes want of whoever is connected, whether or not it has asked for something."""
+
+
+class Split:
+    """A network of two groups or more; `target` is a node, `other` one of another group, which has been stopped."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        nodes = network.nodes
+        pays = count()
+        places: list[str] = []
+
+        def is_split() -> bool:
+            with suppress(AssertionError):  # the payer's node may just be moving
+                pay(network, 1, 2, 1, f"tea {next(pays)}")
+            places[:] = [self._branch(number).get("group", {}).get("prefix", "") for number in range(NODES)]
+            return "" not in places
+
+        network.wait(is_split, "several groups")
+        on_roster = {each["account"] for each in self._branch(0)["floors"][0]["roster"]}
+        order = sorted(range(NODES), key=lambda number: network.accounts[number] in on_roster)
+        self.target = order[0]
+        self.other = next(number for number in reversed(order) if places[number] != places[self.target])
+        network.wait(lambda: self._branch(self.target)["group"]["under_root"], "all under the root", self.target)
+        assert [nodes[number].stop().code for number in (self.other, self.target)] == [0, 0]
+        self.kept = {number: self._kept(number) for number in (self.other, self.target)}
+        network.restart(self.target)
+        network.wait(
+            lambda: self._branch(self.target).get("group", {}).get("under_root", False), "it is back", self.target
+        )
+        self.id = bytes.fromhex(network.organization)
+        self.pulse = int(nodes[self.target].status()["pulse"])
+
+    def _branch(self, number: int) -> dict[str, Any]:
+        return self.network.nodes[number].client.ask("GET", "/v1/branch").value
+
+    def _kept(self, number: int) -> Node:
+        """A node that does not run, as its store has it, in a copy."""
+        folder = self.network.folders[number]
+        copy = folder.with_name(f"{folder.name}.mdb")
+        shutil.copy(folder / lmdb.FILE, copy)
+        keyring = Keyring(self.key(number), None)
+        return Node(Store.open(copy, Board().map_bytes), keyring, Board(), Random(1).randbytes, 0, restored=True)
+
+    def key(self, number: int) -> Key:
+        """A node's key."""
+        return keyfile.load(self.network.folders[number] / keyfile.NODE_KEY)
+
+
+def heard(raw: Raw, contents: list[bytes]) -> list[bytes]:
+    """What comes until the node has taken all of these frames: it answers what is asked last, last."""
+    before = sum(kind_of(content) == frames.WANT_CHARTER for content in contents)
+    for content in (*contents, bytes([0x81, frames.WANT_CHARTER])):
+        for step in range(STEPS_MAX):
+            if raw.push(content):
+                break
+            assert step + 1 < STEPS_MAX, "it takes nothing"
+    told: list[bytes] = []
+    for _ in range(STEPS_MAX):
+        raw.push(wait_s=0.05)
+        told, raw.frames = told + raw.frames, []
+        if sum(kind_of(content) == frames.CHARTER for content in told) > before:
+            return told
+    raise AssertionError("it does not answer")
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
+    """Six nodes, and the organization's account: one more than a group of eight may have after its term."""
+    with founded(tmp_path_factory.mktemp("split"), PULSE_MS, SETTINGS, SMALL) as network:
+        while len(network.nodes) < NODES:
+            number = network.join(memo=f"node {len(network.nodes)}")
+            halves = {account[0] > "7" for account in network.accounts}
+            if len(network.nodes) == NODES - 1 and len(halves) == 1:
+                drop(network, number)  # they would all be in one group
+                continue
+            network.restart(number)
+            network.approve(number)
+            if number == 2:
+                network.await_members(1, 2)
+                network.distribute(1_000, *network.accounts)
+        yield Split(network)
+
+
+def drop(network: Network, number: int) -> None:
+    """Forget somebody who has applied, and does not come."""
+    for each in (network.folders, network.ports, network.accounts):
+        del each[number]
+
+
+def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -> tuple[int, int]:
+    """Ask the target for everything, over one connection; how many frames there were, and answers to them."""
+    raw = Raw(split.id, key, split.network.ports[split.target], source_of(number))
+    tried = answered = 0
+    for kind in sorted(frames.KINDS - {2}):
+        contents = list(questions(kind, known, key))
+        told = heard(raw, contents)[:-1]
+        answers = [content for content in told if kind_of(content) not in UNASKED]
+        tried, answered = tried + len(contents), answered + len(answers)
+        whole = b"".join(contents)
+        for answer in answers:
+            if key == split.key(split.other):
+                if kind_of(answer) == frames.OPERATION and is_for(split.kept[split.other], answer):
+                    continue
+                if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
+                    assert is_before(answer)
+                    continue
+            assert kind_of(answer) == frames.CHARTER or wrong(contents[0], answer, key) == "", (kind, answer.hex())
+            found = [each for each in (*secrets.books, *secrets.items) if each in answer and each not in whole]
+            assert found == [], (kind, answer.hex())
+        if kind in (frames.WANT_STATE, frames.PULSE, frames.ADDRESS, frames.TICK, frames.HELD, frames.CHECKPOINT):
+            assert [*map(kind_of, answers)] == [frames.REFUSED] * len(contents), kind
+        if kind == frames.WANT_SEGMENTS:  # who has a seat above says nothing
+            assert [*map(kind_of, answers)] in ([], [frames.REFUSED] * len(contents)), kind
+    raw.close()
+    return tried, answered
+
+
+def is_for(node: Node, answer: bytes) -> bool:
+    """True for what shows receipts to the group that they are for, or what has become of its own."""
+    operation = from_value(frames.values_of(answer)[1])
+    if isinstance(operation, Settle):
+        return all(node.group.holds(receipt.payee) for receipt, _ in operation.receipts)
+    return isinstance(operation, Resolve | Reclaim)
+
+
+def is_before(answer: bytes) -> bool:
+    """True for what was sealed before the group was split."""
+    content = frames.values_of(answer)[1]
+    return kind_of(answer) == frames.NOT_HERE or (
+        isinstance(content, bytes) and not SealedPulse.decode(content).header.bits
+    )
+
+
+def test_over_http(split: Split) -> None:
+    """Without the token, with another node's, and with its own for accounts that are not its own."""
+    network, node = split.network, split.network.nodes[split.target]
+    host, port = node.address
+    foreign = network.accounts[split.other]
+    ids = [network.accounts[number] for number in range(NODES) if number != split.target]
+    names = (
+        "status",
+        "charter",
+        "summary",
+        "branch",
+        "account",
+        "accounts",
+        "transfers",
+        "peers",
+        "roster",
+        "evidence",
+    )
+    paths = [f"/v1/{name}" for name in names]
+    paths += [f"/v1/account?account={each}" for each in ids] + [f"/v1/accounts/{each}/proof" for each in ids]
+    tokens = ("", "f" * 64, (network.folders[split.other] / "api-token").read_text().strip())
+    for token in tokens:
+        client = Client(host, port, token)
+        for path in paths:
+            told = client.ask("GET", path)
+            assert (told.status, told.code) == (401, "unauthorized"), path
+        client.close()
+    for path in (f"/v1/account?account={foreign}", f"/v1/accounts/{foreign}/proof"):
+        assert node.client.ask("GET", path).code in ("unknown_account", "not_permitted")
+    if node.status()["role"] == "member":
+        for path in paths[len(names) :]:
+            assert node.client.ask("GET", path).status in (403, 404), path
+    print(f"{len(tokens) * len(paths)} requests")
+
+
+def test_over_the_wire(split: Split) -> None:
+    """A stranger, and a member of another group, ask by every kind of frame; what they may not have is looked up
+    afterwards, in the store of the node that was asked."""
+    network = split.network
+    node, target = split.kept[split.other], split.kept[split.target]
+    keys = {"stranger": Key.from_seed(bytes(31) + b"s"), "member of another group": split.key(split.other)}
+    secrets = Secrets(target)
+    places = [(level, each.group.bits, each.group.prefix) for each in (node, target) for level in (1, 2)]
+    known = Known.of(target, [*places, (1, 0, bytes(20)), (2, 0, bytes(20))], [])
+    assert len(secrets.books) > len(target.group.entries)
+    for number, (name, key) in enumerate(keys.items(), start=1):
+        tried, answered = asked(split, key, number, known, secrets)
+        print(f"{name}: {tried} frames, {answered} answers")
+    assert network.nodes[split.target].process.poll() is None
+    assert network.nodes[split.target].status()["pulse"] >= split.pulse
