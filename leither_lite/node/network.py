@@ -253,16 +253,18 @@ class Network:
         operation = received.operation
         if isinstance(operation, Held | TermEnd):
             raise RemoteError("bad_frame", "it stands in bodies only, as their proposer says it")
-        shows = isinstance(operation, Settle | Resolve | Reclaim)
+        shown = operation.shown if isinstance(operation, Settle | Resolve | Reclaim) else None
         if isinstance(operation, TermEnd):
             raise RemoteError("bad_frame", "the end of a term stands in bodies only")
-        if not is_member and not isinstance(operation, InvitedJoin) and not shows:
+        if not is_member and not isinstance(operation, InvitedJoin) and shown is None:
             raise RemoteError("not_a_member", "a stranger sends nothing but its own joining")
-        # A stranger's joining is kept only if it joins: anybody can sign an invite that no ledger takes.
-        status = self._books.receive(operation, received.content, source, waits=is_member or shows)
+        # What a stranger sends waits only if the root chain shows it: anybody can sign invites and root headers that no
+        # ledger takes.
+        waits = is_member or (shown is not None and self._books.roots.vouch(shown))
+        status = self._books.receive(operation, received.content, source, waits=waits)
         if status is LedgerStatus.OK:
             self._pass_on(effects)
-        elif not is_member and not shows:
+        elif not is_member and shown is None:
             effects.sends.append((source, frames.refused_frame(frames.OPERATION, status.value)))
 
     def _pass_on(self, effects: Effects) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from leither_lite import codec
 from leither_lite.codec import encode
+from leither_lite.header import Header
 from leither_lite.ledger.operations import from_value
 from leither_lite.ledger.receipts import Receipt
 from leither_lite.ledger.sealed import SealedPulse
-from leither_lite.ledger.settling import Reclaim
+from leither_lite.ledger.settling import Reclaim, Settle
+from leither_lite.ledger.signed import Status
 from leither_lite.node import answers, frames
 from leither_lite.node.frames import kind_of
 from leither_lite.sim.signatures import checked_once
 from tests.node.asking import asks_of, sealed_of, wrong
-from tests.node.outside import BESIDE, Outside, outside
+from tests.node.outside import BESIDE, STRANGERS, Outside, outside
 
 SETTLE = b"\x82\x01\x83\x09"
 """How a frame begins that shows receipts to the payee's group."""
@@ -134,3 +137,20 @@ def test_who_says_to_keep_the_books(asked: Outside) -> None:
     assert stranger.public not in {key for each in courier._found.values() for key in each.keys}
     groups.passes = before
     groups.until(groups.is_at_rest)
+
+
+def test_what_is_shown_under_no_root_header(asked: Outside) -> None:
+    """Anybody can make a root header: what strangers show under one that nobody has sealed waits nowhere."""
+    target, made = asked.members[0], 0
+    for content in [each for each in asked.overheard if each[:4] == SETTLE]:
+        operation = from_value(frames.values_of(content)[1])
+        assert isinstance(operation, Settle)
+        root = replace(Header.decode(operation.shown.root), previous=bytes(32)).encode()
+        forged = Settle(replace(operation.shown, root=root), operation.receipts)
+        assert forged.check_signatures(asked.node(target).network) is Status.OK
+        before = len(asked.node(target).books.pool)
+        for name in STRANGERS:
+            assert asked.ask(target, asked.askers[name], frames.operation_frame(forged.encode())) == []
+        assert len(asked.node(target).books.pool) == before
+        made += 1
+    assert made
