@@ -289,6 +289,11 @@ class Between:
         elif group.state.offer.kind == SPLIT:
             self._split_root(effects, now_ms)
 
+    def held(self, effects: Effects, now_ms: int) -> None:
+        """Somebody holds the own group's last header: with enough of them, the committee above takes it."""
+        if self.is_split and len(self._holders.signatures) == self._holders.required:
+            self._tell_parent(effects, now_ms)
+
     def _tell_parent(self, effects: Effects, now_ms: int) -> None:
         """Tell the committee above what the own group has sealed, until it is under the root."""
         books = self._books

@@ -240,6 +240,7 @@ class Network:
             effects.work.append((source, 1))
             if self._holders.take(values):
                 self.peers.tell(effects, content, source)
+                self._between.held(effects, now_ms)
                 self._committee.work(now_ms)
 
     def _take_operation(self, effects: Effects, content: bytes, source: bytes, is_member: bool, now_ms: int) -> None:
