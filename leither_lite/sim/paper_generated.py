@@ -7,8 +7,8 @@ there. What is below it is made up, the same in every run. Decides nothing of wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from leither_lite.header import (
@@ -36,6 +36,7 @@ from leither_lite.tree.node import EMPTY, ZEROS, group, meta, node_sum, pack_nod
 
 ROSTER: Final = 4
 HOLDERS: Final = 2
+ADDRESS: Final = "198.51.100.20:7370"
 TERM: Final = 7
 START: Final = 31_536_000
 """The tick and the pulse with which the path begins: a year of seconds."""
@@ -50,10 +51,12 @@ def made_up(name: str, size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Committee:
-    """Who seals a group, chief first, and who holds for it."""
+    """Who seals a group, chief first, who is willing to hold for it, and where those are who are not in `addresses`."""
 
     roster: tuple[Key, ...]
     holders: tuple[Key, ...]
+    address: str = ADDRESS
+    addresses: Mapping[bytes, str] = field(default_factory=dict)
 
     @classmethod
     def named(cls, name: str) -> Committee:
@@ -69,8 +72,8 @@ class Committee:
     @property
     def willing(self) -> tuple[Willing, ...]:
         """All of them, keys rising."""
-        nodes = [Willing(key.public, "198.51.100.20:7370", SINCE, 0) for key in (*self.roster, *self.holders)]
-        return tuple(sorted(nodes))
+        places = ((key, self.addresses.get(key.public, self.address)) for key in (*self.roster, *self.holders))
+        return tuple(sorted(Willing(key.public, address, SINCE, 0) for key, address in places))
 
     @property
     def w(self) -> bytes:
@@ -82,8 +85,8 @@ class Committee:
         return tuple((key.public, sign_seal(key, header)) for key in self.roster[: QUORUM[len(self.roster)]])
 
     def hold(self, network: bytes, digest: bytes) -> Signatures:
-        """The holders' signatures of a header, keys rising."""
-        return tuple(sorted((key.public, Held.sign(network, key, digest)) for key in self.holders))
+        """Signatures of a header by as many holders as are asked for, keys rising."""
+        return tuple(sorted((key.public, Held.sign(network, key, digest)) for key in self.holders[:HOLDERS]))
 
 
 @dataclass(frozen=True)
