@@ -19,6 +19,7 @@ from leither_lite.ledger.children import Child
 from leither_lite.ledger.enacted import appointed_write
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.roots import Roots
+from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import SPLIT, encode_willing, willing_digest
 from leither_lite.ledger.structure import Part, part_of, willing_under
 from leither_lite.ledger.succession import part_writes, parts_of
@@ -260,6 +261,8 @@ class Between:
         branch = self.trunk.branch
         if self.is_split or branch is not None:
             is_lost = branch is None or branch.header.pulse + BEHIND_PULSES < self.trunk.pulse
+            # What waits may be shown under a root header that has not come, and nothing comes after that one.
+            is_lost |= any(each.refusal in (Status.NOT_SHOWN, Status.TOO_EARLY) for each in self._books.pool)
             if is_lost or self.shown_node() is not None:
                 self.finder.carry(effects, self._key.account, self.trunk.wanted_frame(), now_ms)
                 self.trunk.ask_around(effects, now_ms)
