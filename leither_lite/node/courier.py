@@ -174,6 +174,8 @@ class Courier:
         return min(due, default=None)
 
     def _show(self, effects: Effects, sent: Sent, now_ms: int) -> None:
+        if sent.wait_ms > 2 * AGAIN_MS[0]:
+            self._finder.forget(sent.receipt.payee)
         if sent.content:
             _, operation = codec.fields(codec.decode(sent.content), 2, "bad_shown")
             content = codec.octets_upto(operation, len(sent.content), "bad_shown")

@@ -47,7 +47,7 @@ class Search:
     asked_ms: int
     frames: list[bytes] = field(default_factory=list)
     whom: tuple[bytes, ...] = ()
-    asked: frozenset[bytes] = frozenset()
+    asked: tuple[bytes, ...] = ()
     waits: int = 0
 
 
@@ -73,6 +73,12 @@ class Finder:
         for account, search in list(self._searches.items()):
             if now_ms - search.asked_ms >= FIND_AGAIN_MS:
                 self._look(effects, account, search, now_ms)
+
+    def forget(self, account: bytes) -> None:
+        """Who kept the books of an id has not answered: they may be others' now."""
+        for place in list(self._found):
+            if is_prefix(account, *place):
+                del self._found[place]
 
     def carry(self, effects: Effects, account: bytes, frame: bytes, now_ms: int) -> None:
         """Send a frame to those who keep the books of an id, wherever they are."""
@@ -120,7 +126,7 @@ class Finder:
         self._turn += 1  # whoever is connected may know more than those whom nobody can reach
         around = [near[(self._turn + step) % len(near)] for step in range(min(len(near), FIND_PEERS_MAX))]
         whom = tuple(dict.fromkeys((*whom, *around)))
-        search.asked = frozenset(whom)
+        search.asked = whom
         frame = encode([frames.FIND, account, search.waits])
         for key in whom:
             self._errands.send(effects, key, frame, now_ms)
@@ -200,7 +206,7 @@ class Finder:
             search = self._searches[account]
             if sealers != search.whom:
                 search.whom = sealers
-                search.asked |= frozenset(sealers)
+                search.asked = tuple(dict.fromkeys((*search.asked, *sealers)))
                 frame = encode([frames.FIND, account, search.waits])
                 for key in sealers:
                     self._errands.send(effects, key, frame, now_ms)
