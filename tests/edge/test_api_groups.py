@@ -11,11 +11,12 @@ from leither_lite.header import Header
 from leither_lite.ledger.children import decode_upper_page
 from leither_lite.limits import ID_BYTES, PAGE_BYTES_MAX
 from leither_lite.node.view import View
+from leither_lite.sim.founding import PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from leither_lite.tree.proof import verify
 from leither_lite.tree.proof_json import decode_json
 from tests.edge.api_world import World, running
-from tests.node.groups import PULSE_MS, Groups, grown
+from tests.node.groups import Groups, grown
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from leither_lite.sim.disk import Disk
 from leither_lite.sim.faults import Faults
 from leither_lite.sim.founding import PULSE_MS, found
 from leither_lite.sim.machine import Machine
-from leither_lite.sim.network import Hub
+from leither_lite.sim.network import End, Hub
 from leither_lite.sim.signatures import checked_once
 from leither_lite.store import keys
 from leither_lite.tree.proof import Trust
@@ -59,7 +59,7 @@ class Groups:
             )
             for index, key in enumerate(self.keys)
         ]
-        ends = list(self.machines)
+        ends: list[End] = list(self.machines)
         hub = Hub(self.agenda, faults, ends, Random(f"{seed} network"), tuple(range(machines)))
         for machine in self.machines:
             machine.hub = hub

@@ -79,21 +79,23 @@ class Outside:
             places |= dict.fromkeys((each.level, each.bits, each.prefix) for each in branch.floors)
         return places | {(1, 0, bytes(20)): None}
 
-    def _askers(self) -> Iterator[Key]:
+    def _askers(self) -> list[Key]:
         own = self.node(self.members[0])
         branch = own.between.trunk.branch
         assert branch is not None
         root, lowest = branch.floors[0], branch.floors[-1]
         strangers = (Key.from_seed(number.to_bytes(32, "big")) for number in count(1))
-        yield next(key for key in strangers if not is_prefix(key.account, lowest.prefix, lowest.bits))
-        yield next(key for key in strangers if own.group.holds(key.account))
         others = [key for key in self.groups.keys if not own.group.holds(key.account)]
         near = [key for key in others if is_prefix(key.account, lowest.prefix, lowest.bits)]
-        yield next(key for key in near if key.public not in lowest.roster + root.roster)
         far = [key for key in others if key not in near]
-        yield next(key for key in far if key.public not in root.roster)
-        yield next(key for key in near if key.public in lowest.roster)
-        yield next(key for key in far if key.public in root.roster)
+        return [
+            next(key for key in strangers if not is_prefix(key.account, lowest.prefix, lowest.bits)),
+            next(key for key in strangers if own.group.holds(key.account)),
+            next(key for key in near if key.public not in lowest.roster + root.roster),
+            next(key for key in far if key.public not in root.roster),
+            next(key for key in near if key.public in lowest.roster),
+            next(key for key in far if key.public in root.roster),
+        ]
 
     def ask(self, index: int, key: Key, question: bytes) -> list[bytes]:
         """What a node sends to a peer in the turn in which it hears a frame of its."""

@@ -117,24 +117,24 @@ def test_who_says_to_keep_the_books(asked: Outside) -> None:
     """Receipts go to whom those have named that were asked, and not to a stranger who says that it is for him."""
     groups, stranger = asked.groups, asked.askers["stranger"]
     target = next(index for index in asked.members if asked.node(index).books.is_on_roster)
-    courier, before = asked.node(target).between.courier, groups.passes
+    finder, before = asked.node(target).between.courier._finder, groups.passes
 
     def passes(source: int, peer: bytes, content: bytes) -> bool:
         return kind_of(content) != frames.FOUND and content[:4] != SETTLE and before(source, peer, content)
 
     groups.passes = passes
-    courier._found.clear()
+    finder._found.clear()
     payee = asked.askers["from afar"].account
     groups.pay(target, [key.account for key in groups.keys].index(payee), 3)
-    groups.until(lambda: payee in courier._searches)
+    groups.until(lambda: payee in finder._searches)
     assert bytes([0x18, frames.FIND]) not in {content[1:3] for content in asked.unasked}
     for bits in (0, 1, 2, 3, 160):
         prefix = (int.from_bytes(payee, "big") >> 160 - bits << 160 - bits).to_bytes(20, "big")
         for level in (1, 2):
             question = encode([frames.FOUND, payee, level, bits, prefix, [[stranger.public, "here:1"]]])
             assert asked.ask(target, stranger, question) == []
-    assert payee in courier._searches
-    assert stranger.public not in {key for each in courier._found.values() for key in each.keys}
+    assert payee in finder._searches
+    assert stranger.public not in {key for each in finder._found.values() for key in each.keys}
     groups.passes = before
     groups.until(groups.is_at_rest)
 

@@ -8,10 +8,15 @@ import pytest
 
 from leither_lite.node import frames
 from leither_lite.pulse.votes import Proposal, SealVote, Vote
+from leither_lite.sim.founding import PULSE_MS
 from leither_lite.sim.signatures import checked_once
-from tests.node.groups import PULSE_MS, Groups, grown
+from tests.node.groups import Groups, grown
 
-WORDS = {frames.VOTE: Vote, frames.PROPOSAL: Proposal, frames.SEAL_VOTE: SealVote}
+WORDS: dict[int, type[Proposal] | type[Vote] | type[SealVote]] = {
+    frames.VOTE: Vote,
+    frames.PROPOSAL: Proposal,
+    frames.SEAL_VOTE: SealVote,
+}
 
 
 @pytest.fixture(autouse=True)

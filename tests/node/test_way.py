@@ -184,6 +184,7 @@ def test_the_way_as_json(deep: Groups) -> None:
         )
         check_seal(header, signatures, node.books.roots.roster_of(root["pulse"]))
         decoded = Header.decode(header)
+        assert node.between.trunk.branch is not None
         assert (decoded.pulse, decoded.tick, decoded.level) == (root["pulse"], root["tick"], root["levels"])
         assert [each["level"] for each in floors] == list(range(root["levels"], 1, -1))
         prefixes = [each["prefix"] for each in [*floors, own]]

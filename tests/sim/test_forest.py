@@ -56,7 +56,8 @@ def test_all_power_fails_at_once() -> None:
         before = world.groves.pulse
         for machine in world.machines:
             machine.stop()
-        world.agenda.after(3_000, lambda: [machine.start() for machine in world.machines] and None)
+        for machine in world.machines:
+            world.agenda.after(3_000, machine.start)
         world.until(lambda: world.groves.pulse > before + 5, 60_000)
         assert world.groves.pulse > before + 5
         world.finish()
