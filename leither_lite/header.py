@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from leither_lite import codec
@@ -33,6 +34,8 @@ ROSTER_BYTES_MAX: Final = 1 + max(QUORUM) * (2 + KEY_BYTES)
 
 _HEADER_FIELDS: Final = 12
 HEADER_BYTES_MAX: Final = 215  # with every integer at its longest
+DECODED_MAX: Final = 1_024
+"""So many headers, and as many rosters, are kept decoded: a turn asks for the same few many times. 2 MB at most."""
 
 Signatures: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Pairs of a public key (32 bytes) and its Ed25519 signature (64 bytes)."""
@@ -83,35 +86,40 @@ class Header:
         Raises RemoteError: a reason of `codec.scan`, header_version, header_fields (number, kind or size of the
         fields), header_prefix (not zero beyond its bits), header_sum (beyond 2^63-1).
         """
-        reason = "header_fields"
-        value = codec.decode(data)
-        if type(value) is not list or not value:
-            raise RemoteError(reason, "an array is expected")
-        if codec.uint(value[0], UINT_MAX, reason) != VERSION:
-            raise RemoteError("header_version", f"version {value[0]!r}")
-        (_, network, level, bits, prefix, term, pulse, tick, anchor, node, previous, body) = codec.fields(
-            value, _HEADER_FIELDS, reason
-        )
-        header = cls(
-            codec.octets(network, ID_BYTES, reason),
-            codec.uint(level, LEVEL_MAX, reason),
-            codec.uint(bits, ID_BITS, reason),
-            codec.octets(prefix, ID_BYTES, reason),
-            codec.uint(term, UINT_MAX, reason),
-            codec.uint(pulse, UINT_MAX, reason),
-            codec.uint(tick, UINT_MAX, reason),
-            codec.octets(anchor, DIGEST_BYTES, reason),
-            codec.octets(node, NODE_BYTES, reason),
-            codec.octets(previous, DIGEST_BYTES, reason),
-            codec.octets(body, DIGEST_BYTES, reason),
-        )
-        if not header.level:
-            raise RemoteError(reason, "levels count from 1")
-        if int.from_bytes(header.prefix, "big") & ((1 << (ID_BITS - header.bits)) - 1):
-            raise RemoteError("header_prefix", "not zero beyond its bits")
-        if int.from_bytes(header.node[8:16], "big") > SUM_MAX:
-            raise RemoteError("header_sum", "a sum beyond 2^63-1")
-        return header
+        return _header_of(data)
+
+
+@lru_cache(DECODED_MAX)
+def _header_of(data: bytes) -> Header:
+    reason = "header_fields"
+    value = codec.decode(data)
+    if type(value) is not list or not value:
+        raise RemoteError(reason, "an array is expected")
+    if codec.uint(value[0], UINT_MAX, reason) != VERSION:
+        raise RemoteError("header_version", f"version {value[0]!r}")
+    (_, network, level, bits, prefix, term, pulse, tick, anchor, node, previous, body) = codec.fields(
+        value, _HEADER_FIELDS, reason
+    )
+    header = Header(
+        codec.octets(network, ID_BYTES, reason),
+        codec.uint(level, LEVEL_MAX, reason),
+        codec.uint(bits, ID_BITS, reason),
+        codec.octets(prefix, ID_BYTES, reason),
+        codec.uint(term, UINT_MAX, reason),
+        codec.uint(pulse, UINT_MAX, reason),
+        codec.uint(tick, UINT_MAX, reason),
+        codec.octets(anchor, DIGEST_BYTES, reason),
+        codec.octets(node, NODE_BYTES, reason),
+        codec.octets(previous, DIGEST_BYTES, reason),
+        codec.octets(body, DIGEST_BYTES, reason),
+    )
+    if not header.level:
+        raise RemoteError(reason, "levels count from 1")
+    if int.from_bytes(header.prefix, "big") & ((1 << (ID_BITS - header.bits)) - 1):
+        raise RemoteError("header_prefix", "not zero beyond its bits")
+    if int.from_bytes(header.node[8:16], "big") > SUM_MAX:
+        raise RemoteError("header_sum", "a sum beyond 2^63-1")
+    return header
 
 
 def header_digest(header: bytes) -> bytes:
@@ -146,6 +154,7 @@ def encode_roster(keys: Sequence[bytes]) -> bytes:
     return codec.encode(list(keys))
 
 
+@lru_cache(DECODED_MAX)
 def decode_roster(data: bytes, empty_allowed: bool = False) -> tuple[bytes, ...]:
     """The public keys of R, chief first; none (whoever may seal the parent's) only where `empty_allowed`.
 

@@ -45,7 +45,7 @@ def h32(tag: str, data: bytes) -> bytes:
     return hasher.digest()
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def account_id(public_key: bytes) -> bytes:
     """The 20-byte id of a 32-byte public key: SHA-1, the BEP 44 target of the key's record."""
     return hashlib.sha1(public_key, usedforsecurity=False).digest()

@@ -7,6 +7,7 @@ another. What may change them is decided in `ledger.judge`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -36,6 +37,8 @@ SPLIT_BITS_MAX: Final = 3
 SUCCESSORS_MAX: Final = 2**SPLIT_BITS_MAX
 WILLING_BYTES_MAX: Final = 4_096
 """W has at most 24 nodes of 111 bytes."""
+DECODED_MAX: Final = 256
+"""So many W's are kept decoded, of a parent's children: 3 MB at most."""
 
 _FIELDS: Final = 11
 _BAD: Final = "bad_state"
@@ -109,6 +112,7 @@ def encode_willing(nodes: Sequence[Willing]) -> bytes:
     return encode([[*each] for each in nodes])
 
 
+@lru_cache(DECODED_MAX)
 def decode_willing(content: bytes) -> tuple[Willing, ...]:
     """The inverse of `encode_willing`. Raises RemoteError("bad_state"), or a reason of the codec."""
     nodes = tuple(Willing.take(value, _BAD) for value in codec.items(codec.decode(content), WILLING_MAX, _BAD))
