@@ -27,6 +27,7 @@ FOUND_MAX: Final = 256
 FINDING_MAX: Final = 256
 FIND_AGAIN_MS: Final = 1_000
 FIND_PEERS_MAX: Final = 2
+STEPS_MAX: Final = 8
 FRAMES_MAX: Final = 16
 """So many frames wait for the books of one id."""
 
@@ -42,13 +43,15 @@ class Keepers:
 @dataclass(slots=True)
 class Search:
     """Looking for who keeps the books of an id: whom to ask next, who was asked, and what is to be sent there; `waits`
-    is 1 where that group has been silent for long."""
+    is 1 where that group has been silent for long. `steps`: how many answers were followed since it was last asked from
+    above."""
 
     asked_ms: int
     frames: list[bytes] = field(default_factory=list)
     whom: tuple[bytes, ...] = ()
     asked: tuple[bytes, ...] = ()
     waits: int = 0
+    steps: int = 0
 
 
 class Finder:
@@ -111,6 +114,7 @@ class Finder:
 
     def _look(self, effects: Effects, account: bytes, search: Search, now_ms: int) -> None:
         search.asked_ms = now_ms
+        search.steps = 0
         own = self._known_here(account)
         if own is not None:
             self._take_found(effects, account, *own, now_ms)
@@ -204,8 +208,9 @@ class Finder:
         sealers = tuple(each.key for each in told)
         if level > 1:
             search = self._searches[account]
-            if sealers != search.whom:
+            if sealers != search.whom and search.steps < STEPS_MAX:  # those that do not agree would ask for ever
                 search.whom = sealers
+                search.steps += 1
                 search.asked = tuple(dict.fromkeys((*search.asked, *sealers)))
                 frame = encode([frames.FIND, account, search.waits])
                 for key in sealers:
