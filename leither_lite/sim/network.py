@@ -65,7 +65,10 @@ class Hub:
         self._faults = faults
         self._ends = ends
         self._numbers = {end.key_public: number for number, end in enumerate(ends)}
-        self._cut: dict[tuple[int, int], int] = {}  # from, to: how many partitions lie between
+        # For each machine, as bits: the partitions that it is inside of; of all of them, those that cut one way only.
+        self._inside = [0] * len(ends)
+        self._one_way = 0
+        self._partitions = 0
         pairs: dict[tuple[int, int], None] = {}
         count = len(ends)
         for low in range(count):
@@ -77,10 +80,10 @@ class Hub:
             low, high = sorted(random.sample(range(count), 2))
             pairs[low, high] = None
         self.links = {pair: Link(pair, joined=dict.fromkeys(pair, False)) for pair in pairs}
-        self._of: list[list[Link]] = [
-            [link for link in self.links.values() if end in link.ends] for end in range(count)
-        ]
+        self._of: list[list[Link]] = [[] for _ in range(count)]
         for link in self.links.values():
+            for end in link.ends:
+                self._of[end].append(link)
             self._try_later(link)
         if faults.may("partition") and count > 1:
             agenda.after(faults.between(PARTITION_EVERY_MS), self._partition)
@@ -101,7 +104,7 @@ class Hub:
         """A frame leaves a machine for one of its peers."""
         target = self._numbers[peer]
         link = self.links.get((min(source, target), max(source, target)))
-        if link is None or not link.is_open or self._cut.get((source, target)):
+        if link is None or not link.is_open or self._is_cut(source, target):
             return
         faults = self._faults
         if faults.happens("loss", LOSS_PER_10_000):
@@ -111,7 +114,7 @@ class Hub:
             self._agenda.after(faults.delay_ms(), partial(self._arrive, link, link.number, source, target, content))
 
     def _arrive(self, link: Link, number: int, source: int, target: int, content: bytes) -> None:
-        if link.is_open and link.number == number and not self._cut.get((source, target)) and link.joined[target]:
+        if link.is_open and link.number == number and not self._is_cut(source, target) and link.joined[target]:
             self._ends[target].put(FrameReceived(self._ends[source].key_public, content))
 
     # -- connections -----------------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ class Hub:
         if link.is_open:
             return
         able = self._ends[low].is_up and self._ends[high].is_up and not any(link.joined.values())
-        if not able or self._cut.get((low, high)) or self._cut.get((high, low)):
+        if not able or self._is_cut(low, high) or self._is_cut(high, low):
             self._try_later(link)
             return
         link.is_open = True
@@ -171,28 +174,28 @@ class Hub:
         self._agenda.after(faults.between(PARTITION_EVERY_MS), self._partition)
         faults.counts["partition"] += 1
         random, count = faults.random, len(self._ends)
-        inside = sorted(random.sample(range(count), random.randint(1, count // 2)))
-        one_way = not random.randrange(4)
-        cut = [
-            pair
-            for end in inside
-            for other in range(count)
-            if other not in inside
-            for pair in ([(end, other)] if one_way else [(end, other), (other, end)])
-        ]
-        for pair in cut:
-            self._cut[pair] = self._cut.get(pair, 0) + 1
-        if not one_way:
+        inside = random.sample(range(count), random.randint(1, count // 2))
+        bit = 1 << self._partitions
+        self._partitions += 1
+        for end in inside:
+            self._inside[end] |= bit
+        if not random.randrange(4):
+            self._one_way |= bit
+        else:
             for link in self.links.values():
-                if link.ends in cut:
+                if len({self._inside[end] & bit for end in link.ends}) == 2:
                     self._break(link, {end: faults.between(SILENCE_MS) for end in link.ends})
-        self._agenda.after(faults.between(PARTITION_MS), partial(self._mend, cut))
+        self._agenda.after(faults.between(PARTITION_MS), partial(self._mend, bit, inside))
 
-    def _mend(self, cut: list[tuple[int, int]]) -> None:
-        for pair in cut:
-            if self._cut.get(pair):
-                self._cut[pair] -= 1
+    def _is_cut(self, source: int, target: int) -> bool:
+        """True while a partition lies on the way from one machine to another."""
+        here, there = self._inside[source], self._inside[target]
+        return here != there and bool((here ^ there) & ~self._one_way or here & ~there & self._one_way)
+
+    def _mend(self, bit: int, inside: list[int]) -> None:
+        for end in inside:
+            self._inside[end] &= ~bit
 
     def heal(self) -> None:
         """No partition any more."""
-        self._cut.clear()
+        self._inside = [0] * len(self._ends)
