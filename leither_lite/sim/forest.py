@@ -17,56 +17,76 @@ from typing import Any, Final
 from leither_lite.address import split_address
 from leither_lite.effects import Effects, Reply
 from leither_lite.errors import LocalError
-from leither_lite.node.events import CreateInvoice, PayInvoice
-from leither_lite.node.transfers import CREDITED, DEBITED, RECLAIMED, REFUNDED
+from leither_lite.ledger.signed import Status
+from leither_lite.limits import GROUP_MEMBERS_MAX
+from leither_lite.node.transfers import CREDITED, DEBITED, RECLAIMED, REFUNDED, Transfer
+from leither_lite.node.turn import Node
 from leither_lite.sim.agenda import Agenda
 from leither_lite.sim.disk import Disk
 from leither_lite.sim.faults import Faults
-from leither_lite.sim.founding import GIVEN, SUPPLY, found
+from leither_lite.sim.founding import GIVEN, Founded, found
 from leither_lite.sim.groves import Groves
 from leither_lite.sim.machine import Machine
 from leither_lite.sim.network import Hub
+from leither_lite.sim.payers import Payers
 from leither_lite.sim.signatures import checked_once
+from leither_lite.sim.standing import START, stand
 from leither_lite.store import keys
 
-NODES_MAX: Final = 200
+NODES_MAX: Final = 4_096
+GROUP_MAX_MIN: Final = 4
+GROWN_MAX: Final = 60
+"""Up to so many machines begin as one group, and grow; more stand in a whole tree of groups already."""
 ROSTER: Final = 4
 TERM_TICKS: Final = 10
+TERM_TICKS_STANDING: Final = 40
 SETTLED_MS: Final = 25_000
-"""Payments begin after so long: by then the organization has split for the first time."""
-OFFER_EVERY_MS: Final = (200, 600)
-AMOUNT: Final = (1, 200)
-RETRY_MS: Final = (3_000, 6_000)
+"""Where the organization grows, payments begin after so long: by then it has split for the first time."""
+SETTLED_MS_STANDING: Final = 5_000
+FAULTY_MS_PER_PULSE: Final = 8_000
+"""The faults end after so long on average, however few root pulses were sealed."""
 LOOK_MS: Final = 500
 HEALED_MS: Final = 400_000
-PASSING: Final = frozenset({"busy", "body_full", "pending_full", "too_early", "not_a_member"})
 
 
 @dataclass(frozen=True, slots=True)
 class ForestPlan:
-    """What such a world is made of. `group_max` is the charter's; `seconds` of virtual time until all is healed."""
+    """What such a world is made of. `group_max` is the charter's; `pulses` of the root until all is healed."""
 
     seed: int
     nodes: int = 14
     group_max: int = 8
-    seconds: int = 90
+    pulses: int = 40
     faults: tuple[str, ...] = ()
+
+    @property
+    def stands(self) -> bool:
+        """True if it begins with a whole tree of groups."""
+        return self.nodes > GROWN_MAX
 
     def check(self) -> None:
         """Raises LocalError("usage")."""
         if not ROSTER <= self.nodes <= NODES_MAX:
             raise LocalError("usage", f"a world of several groups has {ROSTER} to {NODES_MAX} nodes")
+        if not GROUP_MAX_MIN <= self.group_max <= GROUP_MEMBERS_MAX:
+            raise LocalError("usage", f"a group has {GROUP_MAX_MIN} to {GROUP_MEMBERS_MAX} members at most")
 
 
-@dataclass(slots=True, eq=False)
-class Payment:
-    """A payment that somebody wants to make: from the payee's invoice to what became of it."""
+def _found(plan: ForestPlan) -> Founded:
+    if plan.stands:
+        return stand(plan.nodes, ROSTER, plan.group_max, TERM_TICKS_STANDING)
+    rules = {"group_max": plan.group_max, "term_ticks": TERM_TICKS, "roster_max": ROSTER}
+    return found(plan.nodes, ROSTER, accounts=1, **rules)
 
-    payer: int
-    payee: int
-    amount: int
-    invoice: str = ""
-    answer: str = ""
+
+def _under_way(node: Node) -> tuple[int, int, int]:
+    """What a node waits for: its group's receipts, operations, its last header's way under the root.
+
+    What was settled or resolved before it came does no harm, and may lie in the pool until the next seal.
+    """
+    over = (Status.NOTHING_PENDING, Status.RECEIPTS_SETTLED)
+    waiting = sum(each.is_taken or each.refusal not in over for each in node.books.pool)
+    return len(node.group.pending.items), waiting, int(not node.books.is_under_root)
 
 
 class Forest:
@@ -75,33 +95,27 @@ class Forest:
     def __init__(self, plan: ForestPlan) -> None:
         self.plan = plan
         self.agenda = Agenda()
-        self.founded = founded = found(
-            plan.nodes, ROSTER, accounts=1, group_max=plan.group_max, term_ticks=TERM_TICKS, roster_max=ROSTER
-        )
+        self.founded = founded = _found(plan)
         self.faults = Faults(plan.faults, self._random("faults"))
-        self.groves = Groves(founded.network, SUPPLY)
-        self._load = self._random("load")
-        self.payments: list[Payment] = []
-        self.is_over = False
-        self._waiting: dict[int, Callable[[dict[str, Any] | LocalError], None]] = {}
-        self._token = 0
+        self.groves = Groves(founded.network, founded.supply)
         self._hash = hashlib.blake2b(digest_size=16)
         self.states: dict[tuple[bytes, int], str] = {}
-        self.arrived: dict[tuple[bytes, int], int] = {}
+        self.transfers: dict[tuple[int, str], str] = {}
         self.machines = [self._machine(index) for index in range(plan.nodes)]
         self.hub = Hub(self.agenda, self.faults, list(self.machines), self._random("network"), ())
+        self.payers = Payers(self.agenda, self._random("load"), founded.network, self.machines)
         for machine in self.machines:
             machine.hub = self.hub
             machine.start()
             self.agenda.after(LOOK_MS + machine.index, partial(self._dial, machine))
-        self.agenda.after(SETTLED_MS, self._next)
+        self.agenda.after(SETTLED_MS_STANDING if plan.stands else SETTLED_MS, self.payers.next)
 
     def _random(self, name: str) -> Random:
         return Random(f"{self.plan.seed} {name}")
 
     def _machine(self, index: int) -> Machine:
         founded = self.founded
-        disk = Disk([*founded.writes, (keys.PLACE, b"\0%d" % index)])
+        disk = Disk(founded.store(index))
         organization = None if index else founded.organization
         random = self._random(f"machine {index}")
         return Machine(index, founded.nodes[index], organization, disk, self.agenda, self.faults, random, self)
@@ -149,58 +163,23 @@ class Forest:
 
     def told(self, machine: Machine, reply: Reply) -> None:
         """A user has an answer."""
-        answered = self._waiting.pop(reply.token, None)
-        if answered is not None:
-            answered(reply.value)
-
-    # -- users -----------------------------------------------------------------------------------------------------
-
-    def _ask(self, answered: Callable[[dict[str, Any] | LocalError], None]) -> int:
-        self._token += 1
-        self._waiting[self._token] = answered
-        return self._token
-
-    def _next(self) -> None:
-        if self.is_over:
-            return
-        self.agenda.after(self._load.randint(*OFFER_EVERY_MS), self._next)
-        payee, payer = self._load.sample(range(self.plan.nodes), 2)
-        payment = Payment(payer, payee, self._load.randint(*AMOUNT))
-        machine = self.machines[payee]
-        if machine.is_up:
-            token = self._ask(partial(self._invoiced, payment))
-            machine.put(CreateInvoice(token, None, payment.amount, "", 0))
-
-    def _invoiced(self, payment: Payment, value: dict[str, Any] | LocalError) -> None:
-        if isinstance(value, dict):
-            payment.invoice = str(value["invoice"])
-            self.payments.append(payment)
-            self._pay(payment)
-
-    def _pay(self, payment: Payment) -> None:
-        if payment.answer:
-            return
-        machine = self.machines[payment.payer]
-        if machine.is_up:
-            token = self._ask(partial(self._paid, payment))
-            machine.put(PayInvoice(token, None, payment.invoice, None, None))
-        self.agenda.after(self._load.randint(*RETRY_MS), partial(self._pay, payment))
-
-    def _paid(self, payment: Payment, value: dict[str, Any] | LocalError) -> None:
-        if isinstance(value, LocalError):
-            payment.answer = "" if value.code in PASSING else value.code
-        else:
-            payment.answer = "taken"
+        self.payers.told(reply)
 
     # -- the course of a world -------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
         """Let everything happen; what became of it."""
         with checked_once():
-            self.until(lambda: False, self.plan.seconds * 1_000)
-            healed_ms = self.agenda.now_ms
+            pulses = self.plan.pulses
+            self.until(lambda: self.pulses >= pulses, pulses * FAULTY_MS_PER_PULSE)
+            faulty_ms, pulses = self.agenda.now_ms, self.pulses
             self.finish()
-        return self._result(healed_ms)
+        return self._result(pulses, faulty_ms)
+
+    @property
+    def pulses(self) -> int:
+        """How many root pulses have been sealed since the beginning."""
+        return max(self.groves.pulse - (START if self.plan.stands else 1), 0)
 
     def finish(self) -> None:
         """Heal everything, pay no more, and look at what all of it comes to."""
@@ -208,7 +187,7 @@ class Forest:
         self.hub.heal()
         for machine in self.machines:
             machine.start()
-        self.is_over = True
+        self.payers.is_over = True
         self.until(self._is_well, HEALED_MS)
         self._finish()
 
@@ -225,11 +204,11 @@ class Forest:
 
     def _is_well(self) -> bool:
         """True if nothing is under way anywhere."""
-        if any(not payment.answer for payment in self.payments):
+        if self.payers.unanswered:
             return False
         for machine in self.machines:
             node = machine.node
-            if node is None or node.group.pending.items or len(node.books.pool) or not node.books.is_under_root:
+            if node is None or any(_under_way(node)):
                 return False
         pulses = {machine.node.between.trunk.pulse for machine in self.machines if machine.node is not None}
         return len(pulses) == 1
@@ -239,11 +218,13 @@ class Forest:
         if not self._is_well():
             self.groves.violate("no_progress", self._why())
             return
+        self._look_at_transfers()
         expected = {key.account: GIVEN for key in self.founded.nodes}
-        for payment in self.payments:
-            if payment.answer == "taken":
-                expected[self.founded.nodes[payment.payer].account] -= payment.amount
-                expected[self.founded.nodes[payment.payee].account] += payment.amount
+        for payment in self.payers.payments:
+            if payment.answer == "taken" and payment.payee is not None:
+                if self.transfers.get((payment.payer, payment.name)) != RECLAIMED:
+                    expected[self.founded.nodes[payment.payer].account] -= payment.amount
+                    expected[self.founded.nodes[payment.payee].account] += payment.amount
         found_at: dict[bytes, int] = {}
         for machine in self.machines:
             if machine.node is not None:
@@ -255,8 +236,17 @@ class Forest:
             if found_at.get(account) != balance:
                 self.groves.violate("balance", f"{account[:4].hex()} has {found_at.get(account)} and not {balance}")
         total = sum(found_at.values())
-        if total != SUPPLY:
-            self.groves.violate("conservation", f"all accounts hold {total} of {SUPPLY}")
+        if total != self.founded.supply:
+            self.groves.violate("conservation", f"all accounts hold {total} of {self.founded.supply}")
+
+    def _look_at_transfers(self) -> None:
+        """What every machine's own store says of what it has paid."""
+        for machine in self.machines:
+            own = self.founded.nodes[machine.index].account
+            for key, content in machine.disk.scan(*keys.TRANSFERS):
+                transfer = Transfer.decode(content)
+                if transfer.payer == own:
+                    self.transfers[machine.index, transfer.name(keys.sequence_of(key))] = transfer.state
 
     def _why(self) -> str:
         told = []
@@ -265,41 +255,45 @@ class Forest:
             if node is None:
                 told.append(f"{machine.index} down")
                 continue
-            group = node.group
-            under_way = len(group.pending.items), len(node.books.pool), node.books.is_under_root
-            if under_way != (0, 0, True):
+            group, under_way = node.group, _under_way(node)
+            if any(under_way):
                 told.append(f"{machine.index} {group.bits}/{group.prefix[:1].hex()} {group.header.pulse} {under_way}")
-        unanswered = sum(not payment.answer for payment in self.payments)
-        return f"{unanswered} unanswered; " + ", ".join(told[:12])
+        return f"{self.payers.unanswered} unanswered; " + ", ".join(told[:12])
 
     @property
     def levels(self) -> int:
         """How many levels the organization has come to."""
         return max((m.node.between.trunk.levels for m in self.machines if m.node is not None), default=1)
 
-    def _result(self, healed_ms: int) -> dict[str, Any]:
+    def _result(self, pulses: int, faulty_ms: int) -> dict[str, Any]:
         summaries = [
             len(branch.floors[0].page())
             for machine in self.machines
             if machine.node is not None and (branch := machine.node.between.trunk.branch) is not None
         ]
-        self._hash.update(repr(self.groves.violations).encode())
+        payments, states = self.payers.payments, list(self.transfers.values())
+        refused: dict[str, int] = {}
+        for payment in payments:
+            if payment.answer not in ("", "taken"):
+                refused[payment.answer] = refused.get(payment.answer, 0) + 1
+        self._hash.update(repr((self.groves.violations, self.faults.counts)).encode())
         return {
             "seed": self.plan.seed,
             "digest": self._hash.hexdigest(),
             "violations": self.groves.violations,
+            "pulses": pulses,
+            "offered": len(payments),
+            "taken": sum(payment.answer == "taken" for payment in payments),
+            **{state: states.count(state) for state in (CREDITED, REFUNDED, RECLAIMED)},
+            "refused": dict(sorted(refused.items())),
+            "faults": dict(self.faults.counts),
             "nodes": self.plan.nodes,
             "group_max": self.plan.group_max,
             "levels": self.levels,
             "groups": self.groves.count,
-            "pulses": self.groves.pulse,
             "summary_bytes": max(summaries, default=0),
-            "offered": len(self.payments),
-            "taken": sum(payment.answer == "taken" for payment in self.payments),
-            "refused": sorted({each.answer for each in self.payments} - {"", "taken"}),
-            "faults": dict(self.faults.counts),
             "virtual_ms": self.agenda.now_ms,
-            "faulty_ms": healed_ms,
+            "faulty_ms": faulty_ms,
         }
 
 

@@ -41,18 +41,28 @@ def key_of(name: str) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """An organization, and what every store of it begins with, but for the place of the machine."""
+    """An organization, and what every store of it begins with, but for the place of the machine.
+
+    `own_writes`: for each machine, what its store has beside that; none where all have the same.
+    """
 
     organization: Key
     nodes: tuple[Key, ...]
     roster: tuple[Key, ...]
     writes: tuple[Write, ...]
     accounts_each: int = ACCOUNTS
+    supply: int = SUPPLY
+    own_writes: tuple[tuple[Write, ...], ...] = ()
 
     @property
     def network(self) -> bytes:
         """The organization's id."""
         return self.organization.account
+
+    def store(self, node: int) -> list[Write]:
+        """What a machine's store begins with."""
+        own = self.own_writes[node] if self.own_writes else ()
+        return [*self.writes, *own, (keys.PLACE, b"\0%d" % node)]
 
     def accounts(self, node: int) -> tuple[Key, ...]:
         """The keys of a machine's accounts."""
@@ -69,17 +79,18 @@ def found(nodes: int, roster: int, accounts: int = ACCOUNTS, **parameters: int) 
     node_keys = tuple(key_of(f"node {number}") for number in range(nodes))
     roster_keys = node_keys[:roster]
     founder = node_keys[0]
+    supply = max(SUPPLY, 2 * GIVEN * nodes * accounts)
     charter = Charter(
         organization.public,
         "Simulated",
-        SUPPLY,
+        supply,
         PULSE_MS,
         tuple(key.public for key in roster_keys),
         founder.public,
         usual_parameters(**{"roster_max": max(QUORUM), **parameters}),
     )
     writes = first_writes(SignedCharter.sign(organization, charter), roster_keys)
-    founded = Founded(organization, node_keys, roster_keys, tuple(writes), accounts)
+    founded = Founded(organization, node_keys, roster_keys, tuple(writes), accounts, supply)
     return replace(founded, writes=(*writes, *_first_pulse(founded)))
 
 
@@ -100,7 +111,7 @@ def _operations(founded: Founded) -> list[Operation]:
 
 def _first_pulse(founded: Founded) -> list[Write]:
     disk = Disk(founded.writes)
-    group = ledger.load(disk, founded.network, SUPPLY)
+    group = ledger.load(disk, founded.network, founded.supply)
     body = Body(group)
     for operation in _operations(founded):
         if body.take(operation, operation.encode()) is not Status.OK:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 from leither_lite.header import Header
-from leither_lite.ledger import judge_children, judge_receipts
+from leither_lite.ledger import draft, judge_children, judge_receipts, settling, structure, succession
 from leither_lite.ledger.draft import Draft
-from leither_lite.ledger.receipts import Receipt
+from leither_lite.ledger.receipts import Receipt, ReceiptKind
+from leither_lite.ledger.sets import SettledSet
+from leither_lite.ledger.settling import Reclaim
 from leither_lite.ledger.traffic import Traffic
+from leither_lite.node import courier
+from leither_lite.sim import forest
+from leither_lite.sim.forest import ForestPlan
+
+LATE_TICKS: Final = 8
 
 
 @contextmanager
@@ -80,13 +87,98 @@ def refused_and_kept() -> Iterator[None]:
         yield
 
 
-PLANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[None]], frozenset[str]]]] = {
-    "a receipt credited twice": (credited_twice, frozenset({"failed", "conservation", "balance"})),
-    "a receipt settled twice": (settled_again, frozenset({"failed", "conservation", "balance", "no_progress"})),
-    "a refund of what was credited": (refused_and_kept, frozenset({"failed", "conservation", "balance"})),
-    "a child's skipped seal": (
-        seal_skipped,
-        frozenset({"failed", "two_seals", "conservation", "no_progress", "balance"}),
+@contextmanager
+def refund_settled_again() -> Iterator[None]:
+    """A refund that is settled may be settled again."""
+    is_open = judge_receipts._is_open
+
+    def always(group: Any, state: Any, receipt: Receipt) -> bool:
+        return is_open(group, state, receipt) or (receipt.kind == ReceiptKind.REFUND and group.holds(receipt.payee))
+
+    with patch.object(judge_receipts, "_is_open", always):
+        yield
+
+
+@contextmanager
+def soon_too_late() -> Iterator[None]:
+    """No bug: what is not settled after some ticks is too late, and who has settled it only answers."""
+    with (
+        patch.object(judge_receipts, "RECEIPT_TICKS_MAX", LATE_TICKS),
+        patch.object(courier, "RECEIPT_TICKS_MAX", LATE_TICKS),
+        patch.object(courier.Courier, "_show_settled", lambda *_: None),
+    ):
+        yield
+
+
+@contextmanager
+def settled_reclaimed() -> Iterator[None]:
+    """Soon it is too late; and what was settled is said to be absent, and believed."""
+
+    def nothing_settled(self: Any, item: bytes) -> bool:
+        return False
+
+    def absent(shown: Any, state: bytes, settled: Any, items: Any) -> Reclaim:
+        return Reclaim(shown, state, tuple((item, None, ()) for item in items))
+
+    answer = courier.Courier.answer
+
+    def denying(self: Any, *args: Any) -> None:
+        with patch.object(SettledSet, "__contains__", nothing_settled):
+            answer(self, *args)
+
+    with (
+        soon_too_late(),
+        patch.object(courier, "reclaim_of", absent),
+        patch.object(courier.Courier, "_was_credited", lambda self, item: False),
+        patch.object(courier.Courier, "answer", denying),
+        patch.object(settling, "_is_absent", lambda *_: True),
+    ):
+        yield
+
+
+@contextmanager
+def paid_early() -> Iterator[None]:
+    """No bug: payments begin before the first split, so that later ones find counters."""
+    with patch.object(forest, "SETTLED_MS", 3_000):
+        yield
+
+
+@contextmanager
+def counters_lost() -> Iterator[None]:
+    """A group that is split forgets what it has sent and settled, and its parent does not look."""
+    split = structure.split
+
+    def forgetful(*args: Any) -> list[structure.Part]:
+        parts = split(*args)
+        return [part._replace(successor=part.successor._replace(sent_out=0, settled_in=0)) for part in parts]
+
+    with (
+        paid_early(),
+        patch.object(draft, "split", forgetful),
+        patch.object(succession, "split", forgetful),
+        patch.object(judge_children, "_check_offer", lambda *_: None),
+    ):
+        yield
+
+
+class Plant(NamedTuple):
+    """A bug, by which violations it must be found, in which world; `without`: what that world has besides the bug."""
+
+    bug: Callable[[], AbstractContextManager[None]]
+    found_by: frozenset[str]
+    plan: ForestPlan = ForestPlan(0)
+    without: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+MONEY: Final = frozenset({"failed", "conservation", "balance"})
+PLANTS: Final = {
+    "a receipt credited twice": Plant(credited_twice, MONEY),
+    "a receipt settled twice": Plant(settled_again, MONEY | {"no_progress"}),
+    "a refund of what was credited": Plant(refused_and_kept, MONEY),
+    "a refund twice": Plant(refund_settled_again, MONEY | {"no_progress"}),
+    "a reclaim of a settled receipt": Plant(settled_reclaimed, MONEY | {"no_progress"}, without=soon_too_late),
+    "counters lost in a split": Plant(
+        counters_lost, MONEY | {"no_progress"}, ForestPlan(0, nodes=40, pulses=50), paid_early
     ),
+    "a child's skipped seal": Plant(seal_skipped, MONEY | {"two_seals", "no_progress"}),
 }
-"""By name: the bug, and by which violations it must be found."""
