@@ -150,9 +150,10 @@ def parser() -> Parser:
 
     add = command("simulate", _simulate, "run many nodes in one process, with virtual time and faults")
     add("--seed", type=whole("seed", 0, SUM_MAX), default=0, metavar="N")
-    add("--nodes", type=whole("nodes", 1, 256), default=7, metavar="N")
+    add("--nodes", type=whole("nodes", 1, 4_096), metavar="N", help="7, or 14 in several groups")
     add("--roster", type=whole("roster", 1, 7), metavar="N", help="1, 3, 4 or 7 (the largest that the nodes allow)")
-    add("--pulses", type=whole("pulses", 1, 1_000_000), default=200, metavar="N")
+    add("--pulses", type=whole("pulses", 1, 1_000_000), metavar="N", help="200, or 40 of the root of several groups")
+    add("--group-max", type=group_max, metavar="N", help="several groups, of so many members at most")
     add("--faults", default="all", metavar="KIND,…", help="loss,delay,duplicate,partition,crash,torn,drift; all; none")
     add("--paper", action="store_true", help="instead, the paper's figures for 2^24 groups beside this node's")
 

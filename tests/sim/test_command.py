@@ -32,6 +32,19 @@ def test_tells_what_became_of_a_world() -> None:
     assert any(value["digest"] in line for line in lines)
 
 
+def test_tells_what_became_of_several_groups() -> None:
+    """The same object, with what only such a world has."""
+    value, lines, code = simulate(arguments(nodes=None, group_max=8, pulses=8, faults="none"))
+    assert code == 0
+    assert value["violations"] == []
+    assert (value["nodes"], value["group_max"], value["levels"], value["pulses"]) == (14, 8, 2, 8)
+    assert value["groups"] >= 3
+    assert 0 < value["summary_bytes"] <= 10_240
+    assert value["taken"] == value["credited"] + value["refunded"] > 0
+    assert any(f"{value['summary_bytes']} bytes" in line for line in lines)
+    assert any(value["digest"] in line for line in lines)
+
+
 def test_exit_code_of_a_violation() -> None:
     """1, and the violations stand in both."""
     with PLANTS["a credit twice"]():
@@ -49,7 +62,12 @@ def test_kinds_of_faults() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"faults": "los"}, {"faults": ""}, {"nodes": 0}, {"nodes": 25}, {"roster": 7}, {"roster": 2}]
+    "changed",
+    [
+        *[{"faults": "los"}, {"faults": ""}, {"nodes": 0}, {"nodes": 25}, {"roster": 7}, {"roster": 2}],
+        *[{"group_max": 8, "roster": 3}, {"group_max": 8, "nodes": 3}, {"group_max": 8, "nodes": 4_097}],
+        *[{"group_max": 3, "nodes": 8}, {"paper": True, "group_max": 8}, {"paper": True, "roster": 1}],
+    ],
 )
 def test_refuses(changed: dict[str, Any]) -> None:
     """What makes no world."""
