@@ -46,7 +46,7 @@ def test_three_levels_without_faults() -> None:
     assert found["taken"] == found["credited"] + found["refunded"] > 100
     assert found["refunded"] > 0
     assert found["taken"] + sum(found["refused"].values()) == found["offered"]
-    assert set(found["refused"]) <= {"no_payee"}
+    assert set(found["refused"]) <= {"unknown_payee"}
     assert 0 < found["summary_bytes"] <= 10_240
 
 
