@@ -14,7 +14,7 @@ from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.sets import SettledSet
 from leither_lite.ledger.settling import Reclaim
 from leither_lite.ledger.traffic import Traffic
-from leither_lite.node import courier
+from leither_lite.node import answers, courier
 from leither_lite.sim import forest
 from leither_lite.sim.forest import ForestPlan
 
@@ -104,7 +104,7 @@ def soon_too_late() -> Iterator[None]:
     """No bug: what is not settled after some ticks is too late, and who has settled it only answers."""
     with (
         patch.object(judge_receipts, "RECEIPT_TICKS_MAX", LATE_TICKS),
-        patch.object(courier, "RECEIPT_TICKS_MAX", LATE_TICKS),
+        patch.object(answers, "RECEIPT_TICKS_MAX", LATE_TICKS),
         patch.object(courier.Courier, "_show_settled", lambda *_: None),
     ):
         yield
@@ -120,7 +120,7 @@ def settled_reclaimed() -> Iterator[None]:
     def absent(shown: Any, state: bytes, settled: Any, items: Any) -> Reclaim:
         return Reclaim(shown, state, tuple((item, None, ()) for item in items))
 
-    answer = courier.Courier.answer
+    answer = answers.Answers.answer
 
     def denying(self: Any, *args: Any) -> None:
         with patch.object(SettledSet, "__contains__", nothing_settled):
@@ -128,9 +128,9 @@ def settled_reclaimed() -> Iterator[None]:
 
     with (
         soon_too_late(),
-        patch.object(courier, "reclaim_of", absent),
-        patch.object(courier.Courier, "_was_credited", lambda self, item: False),
-        patch.object(courier.Courier, "answer", denying),
+        patch.object(answers, "reclaim_of", absent),
+        patch.object(answers.Answers, "_was_credited", lambda self, item: False),
+        patch.object(answers.Answers, "answer", denying),
         patch.object(settling, "_is_absent", lambda *_: True),
     ):
         yield
