@@ -231,9 +231,17 @@ def tree_of(entries: dict[bytes, Entry]) -> SumTree:
     return tree
 
 
-def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None, *, rules: Rules = USUAL) -> Group:
+def load(
+    reader: Reader,
+    network: bytes,
+    supply: int,
+    pulse: int | None = None,
+    *,
+    rules: Rules = USUAL,
+    tip: Tip | None = None,
+) -> Group:
     """The group as of a retained pulse, by default where its chain stands, checked against its header and that against
-    its seal.
+    its seal. `tip`: where its chain went on from after an older pulse, if that is not what its header says.
 
     Raises Halt("store_corrupt") where its header does not commit to what is there.
     """
@@ -247,10 +255,12 @@ def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None, 
         digest = header_digest(sealed.header_bytes)
         roster = enacted_roster(reader, header.pulse, digest) or sealed.roster
         kept = reader.get(keys.TIP) if pulse is None else None
-        tip = Tip.after(sealed, state) if kept is None else Tip.decode(kept)
+        is_elsewhere = kept is not None or tip is not None
+        if tip is None:
+            tip = Tip.after(sealed, state) if kept is None else Tip.decode(kept)
     except RemoteError as error:
         raise Halt("store_corrupt", f"what is kept of pulse {header.pulse} does not hold: {error}") from error
-    if kept is None:
+    if not is_elsewhere:
         tip = tip._replace(roster=roster)
     before = tip
     if pulse is None:
@@ -267,7 +277,7 @@ def load(reader: Reader, network: bytes, supply: int, pulse: int | None = None, 
     for account, entry in entries.items():
         group.insert(account, entry)
     whole = (header.network, group.tree.root(), group.invites.root()) == (network, tip.inner, tip.state.invites)
-    if kept is None:
+    if not is_elsewhere:
         opened = node.group(header.level, header.bits, header.prefix, header.pulse, sealed.inner, sealed.meta)
         whole = whole and body_digest(sealed.entries) == header.body and opened == header.node
     if pulse is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from leither_lite.errors import RemoteError
-from leither_lite.header import Header, body_digest
+from leither_lite.header import Header, body_digest, encode_roster
 from leither_lite.ledger.body import Body, never, next_term
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.sealed import BodyEntries, SealedPulse
@@ -16,18 +16,34 @@ from leither_lite.ledger.tip import Anchor
 
 
 def execute_again(
-    group: Group, sealed: SealedPulse, segments: Sequence[bytes], known: Callable[[bytes], bool] = never
+    group: Group,
+    sealed: SealedPulse,
+    segments: Sequence[bytes],
+    known: Callable[[bytes], bool] = never,
+    *,
+    anchor: Anchor | None = None,
+    named: tuple[bytes, ...] = (),
 ) -> Body:
     """Re-execute a sealed body on the group as it was before it; the group moves on to it.
+
+    `anchor`: the root header that it builds on; None in the root group. `named`: who has sealed it, where the parent
+    had named others than R, in a later term.
 
     Raises RemoteError: header_term (neither `next_term` nor, where a checkpoint opened one, the term after it),
     header_mismatch if the header is not the one that follows from the body, or as `Body.replay`. After an error the
     group is as it was.
     """
-    header = sealed.header
-    if header.term - next_term(group) not in (0, 1):
+    header, late = sealed.header, sealed.header.term - next_term(group)
+    if late < 0 or (late > 1 and not named):
         raise RemoteError("header_term", f"term {header.term} where {next_term(group)} is due")
-    body = _follow(Body(group, header.term), header, sealed.entries, segments, known)
+    roster, ousted = group.roster, group.ousted
+    if named:
+        group.roster, group.ousted = encode_roster(named), group.roster_keys
+    try:
+        body = _follow(Body(group, header.term, None, anchor), header, sealed.entries, segments, known)
+    except RemoteError:
+        group.roster, group.ousted = roster, ousted
+        raise
     body.seal(sealed.signatures)
     return body
 

@@ -13,11 +13,12 @@ from typing import ClassVar, Final, NamedTuple
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
-from leither_lite.header import encode_roster, state_digest
+from leither_lite.header import encode_roster, header_digest, state_digest
 from leither_lite.identity import account_id, h32
 from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.sets import PendingSet
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import MERGE, NOTHING, SPLIT_BITS_MAX, State, Successor
@@ -144,21 +145,36 @@ def split(group: Group, state: State, sent_out: int, settled_in: int, seed: byte
         for receipt, pulse in group.pending.items.values():
             if is_prefix(receipt.payer, prefix, bits):
                 pending.put(receipt, pulse)
-        willing = willing_under(state.willing, bits, prefix)
-        own = state._replace(
-            pending=pending.tree.root(),
-            frozen=tuple(each for each in state.frozen if is_prefix(each, prefix, bits)),
-            appointed=0,
-            since=0,
-            willing=willing,
-            offer=NOTHING,
-        )
-        roster = encode_roster(draw(willing, seed, group.rules.roster_max))
+        own = _state_of_part(state, bits, prefix, pending.tree.root())
+        roster = encode_roster(draw(own.willing, seed, group.rules.roster_max))
         inner = inner_of((account, leaf) for account, leaf in leaves if is_prefix(account, prefix, bits))
         counters = (0, 0) if parts else (sent_out, settled_in)
         told = Successor(bits, prefix, inner, *counters, roster, state_digest(own.encode()))
         parts.append(Part(told, own, pending))
     return parts
+
+
+def _state_of_part(state: State, bits: int, prefix: bytes, pending: bytes) -> State:
+    """S of a part, from that of the group that is split; `pending`: the root of what its own have sent."""
+    return state._replace(
+        pending=pending,
+        frozen=tuple(each for each in state.frozen if is_prefix(each, prefix, bits)),
+        appointed=0,
+        since=0,
+        willing=willing_under(state.willing, bits, prefix),
+        offer=NOTHING,
+    )
+
+
+def started_tip(sealed: SealedPulse, bits: int, prefix: bytes, pending: bytes) -> Tip:
+    """Where the chain of a part started that the last header `sealed` of a group has offered. `pending`: the root of
+    what the part's own had sent. Raises RemoteError("no_part") where it has offered none such."""
+    state = State.decode(sealed.state, sealed.willing)
+    own = _state_of_part(state, bits, prefix, pending)
+    for each in state.offer.successors:
+        if (each.bits, each.prefix, each.state) == (bits, prefix, state_digest(own.encode())):
+            return Part(each, own, PendingSet()).tip(header_digest(sealed.header_bytes))
+    raise RemoteError("no_part", f"pulse {sealed.header.pulse} has not offered such a part")
 
 
 def entries_of(entries: Mapping[bytes, Entry], bits: int, prefix: bytes) -> dict[bytes, Entry]:
