@@ -18,11 +18,12 @@ from typing import Final
 from leither_lite.board import Board
 from leither_lite.edge import keyfile, lmdb, machine
 from leither_lite.edge.client import Client
+from leither_lite.edge.findings import RESTORE, Finding
 from leither_lite.edge.lmdb import Store
 from leither_lite.edge.pages import check_file, check_pages
 from leither_lite.edge.service import lock_folder, read_board
 from leither_lite.edge.verifying import CHARTER_JSON, read_charter
-from leither_lite.edge.walk import RESTORE, Finding, walk
+from leither_lite.edge.walk import walk
 from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import Key
 from leither_lite.organization import Charter, SignedCharter
@@ -51,7 +52,7 @@ _ACTIONS: Final = {
 def examine(folder: Path, address: str | None, full: bool, progress: Progress) -> list[Finding]:
     """Everything, in the order in which one thing rests on another.
 
-    `address` is where the API is if not where the folder says; with `full` every retained body is executed again.
+    `address` is where the API is if not where the folder says; with `full` retained bodies are executed again.
     """
     if not folder.is_dir():
         return [Finding("error", "no_folder", f"there is no folder {folder}", "name the right one with --data")]
@@ -183,7 +184,8 @@ def _store(folder: Path, board: Board, full: bool, progress: Progress) -> list[F
         findings.append(Finding("warning", "store_filling", message, "raise map_bytes in settings.toml"))
     walked = _walked(path, max(board.map_bytes, size), full, progress)
     if not any(finding.level == "error" for finding in walked):
-        depth = "every retained body was executed again" if full else "bodies were not executed again (--full does)"
+        again = "bodies were executed again, as far back as the store knows what was under way then"
+        depth = again if full else "bodies were not executed again (--full does)"
         walked.append(Finding("ok", "store", f"every value, header, seal and state follows from the last; {depth}"))
     return findings + walked
 

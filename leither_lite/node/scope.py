@@ -6,10 +6,15 @@ Decides only how keys look (docs/store.md), so that the same code keeps the book
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from leither_lite.effects import Write
+from leither_lite.limits import ID_BYTES
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
+
+GROUP_KEY_BYTES: Final = len(keys.group(1, 0, bytes(ID_BYTES)))
+"""What the keys of a group that is not the node's own begin with has so many bytes."""
 
 
 class Scope:
@@ -54,3 +59,12 @@ class Scope:
 def after(start: bytes) -> bytes:
     """The first key that does not begin with `start`."""
     return (int.from_bytes(start, "big") + 1).to_bytes(len(start), "big")
+
+
+def group_starts(reader: Reader) -> Iterator[bytes]:
+    """What the keys begin with of each group in the store that is not the node's own."""
+    at = keys.GROUPS[0]
+    while (found := next(reader.scan(at, keys.GROUPS[1]), None)) is not None:
+        start = found[0][:GROUP_KEY_BYTES]
+        yield start
+        at = after(start)

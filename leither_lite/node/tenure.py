@@ -34,7 +34,7 @@ from leither_lite.node.errands import Errands
 from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.keeping import NotHeld
 from leither_lite.node.peers import Peers
-from leither_lite.node.scope import Scope, after
+from leither_lite.node.scope import Scope, group_starts
 from leither_lite.node.trunk import Trunk
 from leither_lite.node.upper_books import UpperBooks
 from leither_lite.node.upper_frames import Arriving, floor_of_group, is_own_header, read_upper, upper_frames
@@ -50,7 +50,6 @@ UPPER_WORK: Final = 4
 """Signature checks that reading a told group is worth."""
 READ_AGAIN_MS: Final = 1_000
 """What several tell at once is read once."""
-_KEY_BYTES: Final = len(keys.group(1, 0, bytes(ID_BYTES)))
 
 GroupPlace = tuple[int, int, bytes]
 """level, bits, prefix"""
@@ -116,19 +115,10 @@ class Tenure:
         self._arriving = Arriving()
         self._read: tuple[Value, int] = b"", 0
         self.on_child: Callable[[Effects, Child, list[Value], bytes, int], None] = _ignore
-        for start in self._starts():
+        for start in group_starts(reader):
             scope = Scope(reader, start)
             if scope.get(keys.UPPER) is not None:
                 self._add(scope, load_upper(scope, network, supply, rules, trunk.roots.denies), now_ms)
-
-    def _starts(self) -> Iterator[bytes]:
-        at = keys.GROUPS[0]
-        while True:
-            found = next(self._reader.scan(at, keys.GROUPS[1]), None)
-            if found is None:
-                return
-            yield found[0][:_KEY_BYTES]
-            at = after(found[0][:_KEY_BYTES])
 
     def __iter__(self) -> Iterator[Seat]:
         return iter(list(self._seats.values()))

@@ -7,7 +7,7 @@ an argument, secrets come from the `entropy` handed in, the store is read throug
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from leither_lite.board import Board
@@ -16,6 +16,7 @@ from leither_lite.errors import Halt, LocalError, RemoteError
 from leither_lite.identity import account_id
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.ledger.upper_store import load_upper
 from leither_lite.node import events as ev
 from leither_lite.node.addresses import Addresses
 from leither_lite.node.between import Between
@@ -30,7 +31,7 @@ from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.holders import Holders
 from leither_lite.node.network import Network
 from leither_lite.node.peers import Peers
-from leither_lite.node.scope import Scope
+from leither_lite.node.scope import Scope, group_starts
 from leither_lite.node.trunk import load_roots
 from leither_lite.node.wallet import Keyring, Wallet
 from leither_lite.node.watch import Watch
@@ -353,12 +354,23 @@ class Node:
 def read_start(reader: Reader) -> None:
     """Read all that a node reads when it starts. Raises Halt("store_corrupt")."""
     charter = _charter(reader).charter
-    ledger.load(reader, charter.network, charter.supply)
-    for span in (keys.QUEUED, keys.APPLICATIONS, keys.VOTES, keys.BODY, keys.ADDRESSES, keys.EVIDENCE):
+    group = ledger.load(reader, charter.network, charter.supply, rules=charter.rules)
+    roots = load_roots(reader, group, charter.roster)
+    lots = (keys.VOTES, keys.BODY)
+    _read_spans(reader, (*lots, keys.QUEUED, keys.APPLICATIONS, keys.ADDRESSES, keys.EVIDENCE, keys.SHOWN))
+    for key in (keys.CHECKPOINT, keys.BOOTSTRAP, keys.APPLYING, keys.PLACE, keys.WALLET, keys.KIN):
+        reader.get(key)
+    for start in group_starts(reader):
+        scope = Scope(reader, start)
+        if scope.get(keys.UPPER) is not None:
+            load_upper(scope, charter.network, charter.supply, charter.rules, roots.denies)
+            _read_spans(scope, lots)
+
+
+def _read_spans(reader: Reader, spans: Iterable[tuple[bytes, bytes]]) -> None:
+    for span in spans:
         for _ in reader.scan(*span):
             pass
-    for key in (keys.CHECKPOINT, keys.BOOTSTRAP, keys.APPLYING, keys.PLACE, keys.WALLET):
-        reader.get(key)
 
 
 def _charter(reader: Reader) -> SignedCharter:

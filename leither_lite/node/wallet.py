@@ -168,9 +168,8 @@ class Wallet:
     def forget(self, number: int, transfer: Transfer) -> list[Write]:
         """What to delete with a transfer that is older than the board keeps."""
         writes: list[Write] = [(keys.transfer(number), None)]
-        paid = keys.paid(transfer.payer, transfer.invoice)
-        if self._reader.get(paid) == number.to_bytes(8, "big"):
-            writes.append((paid, None))
+        rows = (keys.paid(transfer.payer, transfer.invoice), keys.debited(transfer.payer, transfer.sent))
+        writes += [(row, None) for row in rows if self._reader.get(row) == number.to_bytes(8, "big")]
         if transfer.asked:
             writes.append((keys.idempotency(transfer.asked), None))
         return writes

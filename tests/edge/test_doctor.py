@@ -13,9 +13,9 @@ import pytest
 from leither_lite.board import Board
 from leither_lite.edge import doctor, keyfile, lmdb, machine
 from leither_lite.edge.doctor import examine
+from leither_lite.edge.findings import Finding
 from leither_lite.edge.machine import Disk
 from leither_lite.edge.service import lock_folder
-from leither_lite.edge.walk import Finding
 from leither_lite.identity import Key
 from leither_lite.store import keys
 from tests.edge.folders import founded, lived_in, overwrite
