@@ -35,24 +35,21 @@ def old_pulses(reader: Reader, board: Board, newest: int) -> list[Write]:
     end = oldest - oldest % SNAPSHOT_PULSES + SNAPSHOT_PULSES
     if end > newest - board.retention_pulses:
         return []
-    return [(key, None) for key, _ in reader.scan(*keys.pulses(oldest, end))]
+    # From the base on: with the first pulses of a part of a split goes the last header of the whole.
+    return [(key, None) for key, _ in reader.scan(*keys.pulses(base, end))]
 
 
 def old_bodies(reader: Reader, newest: int, tick: int, publicity_ticks: int) -> list[Write]:
     """Delete bodies that are a quarter past their publicity: payments are private after it.
 
-    Bodies go oldest first and every pulse has one, so the oldest is found by halving.
+    Bodies go oldest first, so the oldest is found by halving: below the store's base, where others may still ask for
+    what was before a split, and then from there on.
     """
-    low, high = first_pulse(reader), newest
-    while low < high:
-        middle = (low + high) // 2
-        found = _sealed_from(reader, middle)
-        if found is not None and reader.get(keys.segment(found, 0)) is None:
-            low = found + 1
-        else:
-            high = middle
+    base = base_pulse(reader)
+    pulse = _first_body(reader, 0, base)
+    if pulse is None:
+        pulse = _first_body(reader, base, newest)
     writes: list[Write] = []
-    pulse = _sealed_from(reader, low)
     for _ in range(BODIES_A_SEAL_MAX):
         sealed = None if pulse is None or pulse >= newest else sealed_at(reader, pulse)
         if pulse is None or sealed is None or sealed.header.tick + publicity_ticks + publicity_ticks // 4 >= tick:
@@ -60,6 +57,28 @@ def old_bodies(reader: Reader, newest: int, tick: int, publicity_ticks: int) -> 
         writes += [(key, None) for key, _ in reader.scan(*keys.segments(pulse))]
         pulse = _sealed_from(reader, pulse + 1)
     return writes
+
+
+def _first_body(reader: Reader, low: int, end: int) -> int | None:
+    """The first pulse from `low` to `end` - 1 whose body is here, where all after it have theirs."""
+    high = end
+    while low < high:
+        middle = (low + high) // 2
+        found = _filled_from(reader, middle)
+        if found is not None and found < end and reader.get(keys.segment(found, 0)) is None:
+            low = found + 1
+        else:
+            high = middle
+    found = _filled_from(reader, low)
+    return found if found is not None and found < end else None
+
+
+def _filled_from(reader: Reader, pulse: int) -> int | None:
+    """The first pulse from this one on whose header is over something: one that a parent has called for need not be."""
+    found = _sealed_from(reader, pulse)
+    while found is not None and (sealed := sealed_at(reader, found)) is not None and not sealed.entries:
+        found = _sealed_from(reader, found + 1)
+    return found
 
 
 def _sealed_from(reader: Reader, pulse: int) -> int | None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from leither_lite.board import Board
+from leither_lite.effects import Write
 from leither_lite.errors import LocalError
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.group import SNAPSHOT_PULSES
+from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.node import events as ev
+from leither_lite.node.retention import old_bodies, old_pulses
 from leither_lite.store import keys
 from leither_lite.tree.proof import Trust, verify
 from tests.ledger.founding import FOUNDER, ORGANIZATION, SUPPLY
@@ -75,6 +80,40 @@ def test_bodies_go_a_quarter_after_their_publicity() -> None:
     paying(seat, account, 30)
     assert len(bodies(seat)) == 30, "a few more at each seal"
     assert verify(seat.view.proof(account, 1), TRUST).record == (500, 0, 0, 1, 0), "balances are proved without bodies"
+
+
+def until_none_goes(seat: Seat, writes: Callable[[], list[Write]]) -> None:
+    """As seals come, one after the other."""
+    for _ in range(100):
+        gone = writes()
+        if not gone:
+            return
+        seat.store.write(gone)
+    raise AssertionError("it does not end")
+
+
+def test_what_lies_before_a_split() -> None:
+    """Bodies go as all others do; pulses once they are as old as the board says, with the last one of the whole."""
+    seat = Seat()
+    paying(seat, seat.open(500), 130)
+    newest, base = seat.node.group.header.pulse, 100
+    seat.store.write([(key, base.to_bytes(8, "big")) for key in (keys.BASE, keys.ORIGIN)])
+    empty = replace(ledger_sealed(seat, 50), entries=())
+    seat.store.write([(keys.sealed(50), empty.encode()), (keys.segment(50, 0), None)])
+    until_none_goes(seat, lambda: old_bodies(seat.store, newest, 1_000, 60))
+    assert bodies(seat) == [newest]
+    until_none_goes(seat, lambda: old_pulses(seat.store, Board(), newest))
+    assert ledger.sealed_at(seat.store, 0) is not None
+    until_none_goes(seat, lambda: old_pulses(seat.store, Board(retention_pulses=1), newest))
+    kept = {keys.sequence_of(key) for key, _ in seat.store.scan(*keys.PULSES)}
+    assert kept == set(range(2 * SNAPSHOT_PULSES, newest + 1))
+
+
+def ledger_sealed(seat: Seat, pulse: int) -> SealedPulse:
+    """What is kept of a pulse."""
+    sealed = ledger.sealed_at(seat.store, pulse)
+    assert sealed is not None
+    return sealed
 
 
 def test_transfers_max() -> None:
