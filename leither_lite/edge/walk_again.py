@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from leither_lite.edge.findings import Findings
 from leither_lite.errors import RemoteError
-from leither_lite.header import decode_roster
+from leither_lite.header import Header, decode_roster
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.enacted import enacted_roster
 from leither_lite.ledger.group import Group
@@ -60,7 +60,7 @@ def execute(findings: Findings, reader: Reader, charter: Charter, pulses: list[i
 
 def _is_older(roots: Roots, shown: Shown, oldest: int) -> bool:
     """True for a root header of before what the store remembers of the root chain: it was judged when it came."""
-    pulse = shown.pulse
+    pulse = Header.decode(shown.root).pulse
     return pulse < oldest and not roots.denies(shown.root_digest, pulse)
 
 

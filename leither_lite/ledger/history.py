@@ -41,8 +41,10 @@ class History:
         self._gone: dict[bytes, int] = {}  # the pulse that resolved it
         self._came: dict[bytes, tuple[Receipt, int, int]] = {}  # with its sender's pulse, and the one that settled it
         if len(pulses) > 1 and self._sealed(len(pulses) - 1).header.bits:
-            for pulse in pulses[1:]:
-                self._read(pulse)
+            for key, _ in reader.scan(*keys.pulses(0, pulses[-1] + 1)):  # also from before a split
+                pulse = keys.sequence_of(key)
+                if key == keys.sealed(pulse):
+                    self._read(pulse)
             self._keep()
 
     def _sealed(self, index: int) -> SealedPulse:
@@ -55,8 +57,8 @@ class History:
 
     def _read(self, pulse: int) -> None:
         sealed = sealed_at(self._reader, pulse)
-        if sealed is None:
-            raise Halt("store_corrupt", f"pulse {pulse} is missing")
+        if sealed is None or not pulse:
+            return  # the genesis has no operations
         header, date = sealed.header, State.decode(sealed.state, sealed.willing).date
         for _, segment in self._reader.scan(*keys.segments(pulse)):
             for value in codec.items(codec.decode(segment), SEGMENT_BYTES_MAX, "bad_segment"):

@@ -35,13 +35,14 @@ def parts_of(group: Group) -> list[Part]:
 
 
 def part_writes(group: Group, part: Part) -> list[Write]:
-    """What makes a part of a split what the store is of: its tip, its page, its pending receipts."""
+    """What makes a part of a split what the store is of: its tip, its page, its pending receipts. The others' are shown
+    by those in their parts."""
     origin = header_digest(group.sealed.header_bytes)
     bits, prefix = part.successor.bits, part.successor.prefix
     gone = [item for item in group.pending.items if item not in part.pending.items]
     return [
         *_page_writes(group, entries_of(group.entries, bits, prefix), part.tip(origin)),
-        *((keys.pending(item), None) for item in gone),
+        *((key(item), None) for item in gone for key in (keys.pending, keys.shown)),
     ]
 
 

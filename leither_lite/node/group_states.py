@@ -95,6 +95,7 @@ def take_group_state(reader: Reader, network: bytes, content: bytes, place: Plac
     pulse_bytes = header.pulse.to_bytes(8, "big")
     return [
         *_cleared(reader, sent),
+        *_void(reader, header.pulse, sealed_content),
         (keys.sealed(header.pulse), sealed_content),
         (keys.snapshot(header.pulse), page),
         (keys.BASE, pulse_bytes),
@@ -111,6 +112,13 @@ def _cleared(reader: Reader, sent: PendingSet) -> list[Write]:
     spans = (keys.PENDING, keys.SETTLED, keys.SETTLED_TREE, keys.INVITES)
     writes: list[Write] = [(key, None) for span in spans for key, _ in reader.scan(*span)]
     return writes + [(key, None) for key, _ in reader.scan(*keys.SHOWN) if key[1:] not in sent.items]
+
+
+def _void(reader: Reader, pulse: int, sealed: bytes) -> list[Write]:
+    """What deletes headers that were sealed here and never came under the root: those above what was sealed in `pulse`,
+    and another one of that pulse."""
+    first = pulse + 1 if reader.get(keys.sealed(pulse)) == sealed else pulse
+    return [(key, None) for key, _ in reader.scan(*keys.pulses(first, keys.PULSE_MAX))]
 
 
 def _invites(content: bytes) -> list[tuple[bytes, int]]:

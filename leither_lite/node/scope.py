@@ -46,14 +46,16 @@ class Scope:
         """Writes of this part, as the store takes them."""
         return [(self._start + key, value) for key, value in writes]
 
-    def clear(self) -> list[Write]:
-        """What deletes all of it but what this node has signed, which binds it whatever becomes of the rest; nothing of
-        the node's own group."""
+    def clear(self, writes: Iterable[Write] = ()) -> list[Write]:
+        """What deletes all of it, with what `writes` are about to write, but what this node has signed, which binds it
+        whatever becomes of the rest; nothing of the node's own group."""
         start = self._start
         if not start:
             return []
         log = start + keys.VOTES[0]
-        return [(key, None) for key, _ in self._reader.scan(start, after(start)) if not key.startswith(log)]
+        kept = (key for key, _ in self._reader.scan(start, after(start)))
+        coming = (key for key, value in writes if value is not None and key.startswith(start))
+        return [(key, None) for key in dict.fromkeys((*kept, *coming)) if not key.startswith(log)]
 
 
 def after(start: bytes) -> bytes:

@@ -166,7 +166,7 @@ class Tenure:
         group.denies_root = self._trunk.roots.denies
         check_upper(group)
         scope = Scope.of(self._reader, group.level, group.bits, group.prefix)
-        effects.writes += scope.clear()
+        effects.writes += scope.clear(effects.writes)
         effects.writes += scope.writes(upper_writes(group, {}, {}))
         old = self._seats.pop((group.level, group.bits, group.prefix), None)
         seat = self._add(scope, group, now_ms)
@@ -176,7 +176,7 @@ class Tenure:
 
     def drop(self, effects: Effects, seat: Seat) -> None:
         """Give a seat up, and what was kept for it."""
-        effects.writes += seat.scope.clear()
+        effects.writes += seat.scope.clear(effects.writes)
         self._trunk.forget(*seat.place)
         del self._seats[seat.place]
 

@@ -21,11 +21,13 @@ from leither_lite.effects import Write
 from leither_lite.errors import Halt
 from leither_lite.header import body_digest, decode_roster, encode_roster, segment_digest, sign_seal
 from leither_lite.identity import Key
-from leither_lite.ledger.group import base_pulse, last_pulse
+from leither_lite.ledger.group import base_pulse, last_pulse, load
 from leither_lite.ledger.sealed import SealedPulse
+from leither_lite.node.group_states import make_group_state, take_group_state
 from leither_lite.node.scope import Scope, group_starts
 from leither_lite.node.turn import read_start
 from leither_lite.node.wallet import Keyring, Wallet
+from leither_lite.organization import SignedCharter
 from leither_lite.sim.machine import Machine
 from leither_lite.sim.signatures import checked_once
 from leither_lite.store import keys
@@ -328,3 +330,26 @@ def test_a_forgotten_transfer_leaves_nothing(moments: Moments) -> None:
     writes = wallet.forget(number, transfer)
     assert (row, None) in writes
     assert codes(content, *writes) == []
+
+
+def test_a_header_that_never_came_under_the_root_is_gone_with_a_jump(moments: Moments) -> None:
+    """Though its pulse is that of the state which is taken, or a higher one: nothing of it is in the way."""
+    index = next(
+        i for i, content in enumerate(moments.settled) if content.get(keys.BASE) != moments.grown[i][keys.BASE]
+    )
+    taken = MemoryStore()
+    taken.write(moments.settled[index].items())
+    charter = SignedCharter.decode(moments.grown[0][keys.CHARTER]).charter
+    group = load(taken, charter.network, charter.supply)
+    state = make_group_state(taken, group)
+    pulse = group.header.pulse
+    for void in (pulse, pulse + 3):
+        store = MemoryStore()
+        store.write(moments.grown[index].items())
+        last = last_pulse(store)
+        rows = {keys.sealed: keys.sealed(last), keys.sealers: keys.sealers(last), keys.changes: keys.snapshot(0)}
+        store.write([(of(void), store.get(row)) for of, row in rows.items()])
+        assert walk(store, False, quiet) != []
+        store.write(take_group_state(store, charter.network, state, (group.prefix, group.bits), group.header.node))
+        assert walk(store, True, quiet) == []
+        assert load(store, charter.network, charter.supply).digest == group.digest

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from leither_lite.edge.walk import walk
 from leither_lite.errors import LocalError
 from leither_lite.sim.faults import KINDS
 from leither_lite.sim.forest import Forest, ForestPlan, simulate_forest
 from leither_lite.sim.signatures import checked_once
+from leither_lite.store import keys
 from tests.sim.forest_plants import PLANTS
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +41,8 @@ def test_seeds_of_two_levels(pytestconfig: pytest.Config, full: bool) -> None:
 
 def test_three_levels_without_faults() -> None:
     """Forty nodes come to three levels by themselves while they pay each other, and all of it arrives."""
-    found = simulate_forest(ForestPlan(0, nodes=40, pulses=52))
+    world = Forest(ForestPlan(0, nodes=40, pulses=52))
+    found = world.run()
     assert found["violations"] == []
     assert found["levels"] == 3
     assert found["groups"] >= 15
@@ -48,6 +51,10 @@ def test_three_levels_without_faults() -> None:
     assert found["taken"] + sum(found["refused"].values()) == found["offered"]
     assert set(found["refused"]) <= {"unknown_payee"}
     assert 0 < found["summary_bytes"] <= 10_240
+    for machine in world.machines:  # and nothing is left of splits and of seats that were given up
+        assert walk(machine.disk, not machine.index % 4, lambda text: None) == []
+        shown, pending = (machine.disk.scan(*span) for span in (keys.SHOWN, keys.PENDING))
+        assert {key[1:] for key, _ in shown} <= {key[1:] for key, _ in pending}
 
 
 def test_a_tree_that_stands(full: bool) -> None:
