@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import pytest
 
 from leither_lite import codec
 from leither_lite.board import Board
-from leither_lite.codec import encode
+from leither_lite.codec import Value, encode
 from leither_lite.edge import lmdb, machine
 from leither_lite.edge.doctor import examine
 from leither_lite.edge.founding import write_ledger
@@ -230,7 +230,7 @@ def test_another_root_chain_is_found(moments: Moments) -> None:
     ("of", "change", "code"),
     [
         ("O", lambda value: value[:-1], "damaged"),
-        ("O", lambda value: encode([codec.decode(value)[0], encode([12, 0])]), "damaged"),
+        ("O", lambda value: encode([cast(list[Value], codec.decode(value))[0], encode([12, 0])]), "damaged"),
         ("d", lambda value: (2**40).to_bytes(8, "big"), "damaged"),
         ("d", lambda value: value + b"0", "damaged"),
         ("o", lambda value: None, "store_corrupt"),
