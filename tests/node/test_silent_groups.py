@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from leither_lite.codec import encode
+from leither_lite.edge.walk import walk
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived
 from leither_lite.node.turn import Node
@@ -54,6 +55,12 @@ def state(world: Groups, index: int, name: str) -> str:
     return str(world.view(index).transfer(name)["state"])
 
 
+def assert_stores_are_whole(world: Groups) -> None:
+    """Also where the bodies of every store are executed again."""
+    for machine in world.machines:
+        assert walk(machine.disk, True, lambda text: None) == [], f"machine {machine.index}"
+
+
 def balances(world: Groups) -> dict[int, set[int]]:
     """Of each machine's account, as all who have it say."""
     return {
@@ -88,6 +95,7 @@ def test_who_is_named_goes_on_with_the_books(world: Groups) -> None:
     expected[others[0]] = {min(expected[others[0]]) + 4}
     expected[elsewhere] = {min(expected[elsewhere]) - 4}
     assert balances(world) == expected
+    assert_stores_are_whole(world)
 
 
 def test_what_the_old_committee_sealed_alone_waits_again(world: Groups) -> None:
@@ -114,6 +122,7 @@ def test_what_the_old_committee_sealed_alone_waits_again(world: Groups) -> None:
     world.until(lambda: state(world, payer, name) == "credited", TAKEN_OVER_MS)
     world.until(world.is_at_rest, TAKEN_OVER_MS)
     assert balances(world)[payer] == {GIVEN - 5 + {0: -2, 1: 2}.get(payer, 0)}
+    assert_stores_are_whole(world)
 
 
 def test_a_group_that_is_called_seals_an_empty_header(world: Groups) -> None:
