@@ -13,6 +13,7 @@ from leither_lite.node.events import FrameReceived
 from leither_lite.node.turn import Node
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
+from leither_lite.store import keys
 from tests.node.groups import Groups, grown
 
 TAKEN_OVER_MS = 400_000
@@ -82,6 +83,8 @@ def test_who_is_named_goes_on_with_the_books(world: Groups) -> None:
     into = world.pay(elsewhere, others[0], 11)
     world.run(40 * PULSE_MS)
     assert (state(world, others[0], out), state(world, elsewhere, into)) == ("pending", "debited")
+    world.until(lambda: world.machines[others[0]].disk.get(keys.APPOINTED) is not None, TAKEN_OVER_MS)
+    assert_stores_are_whole(world)
     world.until(lambda: {state(world, others[0], out), state(world, elsewhere, into)} == {"credited"}, TAKEN_OVER_MS)
     group = node_of(world, others[0]).group
     assert group.header.term > term
@@ -101,10 +104,10 @@ def test_who_is_named_goes_on_with_the_books(world: Groups) -> None:
 def test_what_the_old_committee_sealed_alone_waits_again(world: Groups) -> None:
     """It has sealed its own member's payment, and nobody else has heard of that: once it is back, that is paid."""
     committee, others, elsewhere = silent_group(world)
-    keys = {world.keys[index].public for index in committee}
+    sealers = {world.keys[index].public for index in committee}
 
     def is_let_through(source: int, peer: bytes, content: bytes) -> bool:
-        return source not in committee or peer in keys
+        return source not in committee or peer in sealers
 
     payer = committee[0]
     pulse = node_of(world, payer).group.header.pulse
