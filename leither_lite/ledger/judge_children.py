@@ -91,7 +91,8 @@ def take_child(parent: Parent, seal: ChildSeal, network: bytes) -> Child:
         raise RemoteError("child_offers", "it waits for what becomes of its offer")
     if header.previous != child.head:
         raise RemoteError("child_previous", "it does not follow the last one")
-    if header.term != child.term:
+    is_late = bool(child.appointed) and header.term < child.term  # of those in whose place the parent has named others
+    if header.term != child.term and not is_late:
         raise RemoteError("child_term", f"term {header.term} where {child.term} is due")
     if header.pulse <= child.pulse or node_pulse(header.node) != header.pulse:
         raise RemoteError("child_pulse", f"pulse {header.pulse} after {child.pulse}")
@@ -108,7 +109,8 @@ def take_child(parent: Parent, seal: ChildSeal, network: bytes) -> Child:
         raise RemoteError("child_term", f"it opens term {state.appointed} after {header.term}")
     willing = _check_willing(parent, child, seal, state.willing)
     _check_offer(header, seal, state.offer)
-    check_seal(seal.header_bytes, seal.signatures, child.sealers or parent.sealers)
+    sealers = decode_roster(child.roster, empty_allowed=True) if is_late else child.sealers
+    check_seal(seal.header_bytes, seal.signatures, sealers or parent.sealers)
     digest = header_digest(seal.header_bytes)
     holders = {each.key for each in willing}
     for key, signature in seal.held:

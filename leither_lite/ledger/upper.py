@@ -104,10 +104,15 @@ def counters_of(children: Iterable[Child]) -> tuple[int, int]:
 
 
 def upper_willing(
-    children: Iterable[Child], shown: Mapping[bytes, bytes], seed: bytes, roster_max: int = 0, after: int = 0
+    children: Iterable[Child],
+    shown: Mapping[bytes, bytes],
+    seed: bytes,
+    roster_max: int = 0,
+    after: int = 0,
+    most: int = WILLING_MAX,
 ) -> tuple[Willing, ...]:
     """W above level 1: of those on the children's rosters whose addresses the children show, and who are not silent, at
-    most 24, drawn with equal weights; keys rising.
+    most `most`, drawn with equal weights; keys rising.
 
     Only of children that have sealed above the pulse `after`, and are not called for a header, where there are
     `roster_max` of those.
@@ -124,8 +129,20 @@ def upper_willing(
                     lively[each.key] = each
     if roster_max and len(lively) >= roster_max:
         found = lively
-    drawn = sorted(found, key=lambda key: h32("draw", seed + key))[:WILLING_MAX]
+    drawn = sorted(found, key=lambda key: h32("draw", seed + key))[:most]
     return tuple(found[key] for key in sorted(drawn))
+
+
+def willing_of_parts(
+    group: UpperGroup, children: Mapping[Place, Child], shown: Mapping[bytes, bytes], seed: bytes, after: int
+) -> tuple[Willing, ...]:
+    """W of a group that is to be split: as many of each part's children, so that no part has nobody by bad luck."""
+    places = _halves_of(group, list(children))
+    found: list[Willing] = []
+    for bits, prefix in places:
+        own = [child for place, child in children.items() if node.is_prefix(place[0], prefix, bits)]
+        found += upper_willing(own, shown, seed, group.rules.roster_max, after, WILLING_MAX // len(places))
+    return tuple(sorted(found))
 
 
 class UpperPart(NamedTuple):
@@ -141,12 +158,17 @@ def upper_split(
     group: UpperGroup, children: Mapping[Place, Child], willing: Sequence[Willing], date: int, seed: bytes
 ) -> list[UpperPart]:
     """The parts of a group with these children and these willing, in the order of their prefixes."""
-    deepest = min(group.bits + SPLIT_BITS_MAX, ID_BITS)
     parts = []
-    for bits, prefix in _halves(list(children), group.bits, group.prefix, group.rules.members_max, deepest):
+    for bits, prefix in _halves_of(group, list(children)):
         own = {place: child for place, child in children.items() if node.is_prefix(place[0], prefix, bits)}
         parts.append(_part(group, own, willing_under(willing, bits, prefix), date, seed, bits, prefix))
     return parts
+
+
+def _halves_of(group: UpperGroup, places: Sequence[Place]) -> list[tuple[int, bytes]]:
+    """Bits and prefix of the groups that one with these children is split into."""
+    deepest = min(group.bits + SPLIT_BITS_MAX, ID_BITS)
+    return _halves(places, group.bits, group.prefix, group.rules.members_max, deepest)
 
 
 def _halves(

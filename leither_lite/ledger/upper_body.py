@@ -39,7 +39,7 @@ from leither_lite.ledger.state import (
 )
 from leither_lite.ledger.structure import TermEnd, draw, inner_of
 from leither_lite.ledger.tip import Anchor
-from leither_lite.ledger.upper import UpperGroup, counters_of, upper_split, upper_willing
+from leither_lite.ledger.upper import UpperGroup, counters_of, upper_split, upper_willing, willing_of_parts
 from leither_lite.ledger.upper_operations import ChildSeal, Decision, UpperOperation, upper_from_value
 from leither_lite.limits import BODY_SEGMENTS_MAX, SEGMENT_BYTES_MAX
 from leither_lite.tree.node import EMPTY, ZEROS, group, meta, node_sum
@@ -182,7 +182,10 @@ class UpperBody:
         if end.kind == MERGE and (parent.is_root or count > most // 2):
             raise RemoteError("not_permitted", "it is not small")
         after = max(self.pulse - parent.rules.term_ticks, 0)
-        willing = upper_willing(self.children.values(), self.shown, self._seed, parent.rules.roster_max, after)
+        if end.kind == SPLIT:
+            willing = willing_of_parts(parent, self.children, self.shown, self._seed, after)
+        else:
+            willing = upper_willing(self.children.values(), self.shown, self._seed, parent.rules.roster_max, after)
         if willing:
             self._set_willing(encode_willing(willing))
             self.roster = encode_roster(draw(willing, self._seed, parent.rules.roster_max))

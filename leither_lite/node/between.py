@@ -260,10 +260,12 @@ class Between:
             self._tell_parent(effects, now_ms)
         branch = self.trunk.branch
         if self.is_split or branch is not None:
-            is_lost = branch is None or branch.header.pulse + BEHIND_PULSES < self.trunk.pulse
+            behind = self.trunk.pulse - (0 if branch is None else branch.header.pulse)
+            is_late = now_ms - self.trunk.arrived_ms > BEHIND_PULSES * self._clock.pulse_ms
+            is_lost = branch is None or behind > (0 if is_late else BEHIND_PULSES)
             # What waits may be shown under a root header that has not come, and nothing comes after that one.
             is_lost |= any(each.refusal in (Status.NOT_SHOWN, Status.TOO_EARLY) for each in self._books.pool)
-            if is_lost or self.shown_node() is not None:
+            if is_lost or self.seats.await_parents or self.shown_node() is not None:
                 self.finder.carry(effects, self._key.account, self.trunk.wanted_frame(), now_ms)
                 self.trunk.ask_around(effects, now_ms)
 

@@ -155,14 +155,15 @@ class Committee(Bench):
     def propose(self, now_ms: int, *, cycle_ends: bool) -> None:
         """Propose what waits: in round 0 at the end of a pulse cycle, later at once.
 
-        Where a cycle has ended while the last agreement was under way, its end is made up for: no more headers come
-        than cycles, and nobody waits for two.
+        Where cycles go by the clock, and one has ended while the last agreement was under way, its end is made up for:
+        no more headers come than cycles, and nobody waits for two.
         """
         round_ = self._wanted_round
         self._tried_ms = now_ms
         if self.slot_ms is not None:
             cycle_ends = now_ms >= self.slot_ms()
-        self._cycle_passed |= cycle_ends and round_ is None and self.engine.agreement.is_started
+        else:
+            self._cycle_passed |= cycle_ends and round_ is None and self.engine.agreement.is_started
         if round_ is None or (round_ == 0 and not cycle_ends and not self._cycle_passed):
             return
         if self.engine.agreement.round != round_:

@@ -178,8 +178,6 @@ class Seats(Tenure):
                 child = group.children[header.prefix, header.bits]
                 if child.head == header_digest(operation.header_bytes):
                     self._trunk.tell_down_to(effects, *seat.place, source)  # it is in: whoever tells does not know it
-                elif child.appointed and header.term < child.term and seat.books.is_on_roster:
-                    effects.sends += [(source, frame) for frame in upper_frames(group)]  # others seal now
                 is_ahead = group.is_root and header.pulse > group.header.pulse + 1
                 is_next = (
                     not is_ahead
@@ -188,7 +186,7 @@ class Seats(Tenure):
                     and not child.offer.kind
                 )
                 if is_ahead or not is_next or header.pulse - 1 > self._trunk.pulse:
-                    return  # it is in already, or this seat is behind: it is told again
+                    continue  # it is in already, or this seat is behind: it is told again
                 effects.work.append((source, 4))
                 if seat.books.take(operation):
                     if operation.willing:

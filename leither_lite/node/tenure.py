@@ -130,6 +130,11 @@ class Tenure:
         """The seat in the group at a place."""
         return self._seats.get((level, bits, prefix))
 
+    @property
+    def await_parents(self) -> bool:
+        """True if a group of ours has offered something: who is on no roster after it hears of the answer by asking."""
+        return any(seat.books.group.state.offer.kind for seat in self)
+
     # -- taking a seat ---------------------------------------------------------------------------------------------
 
     def _add(self, scope: Scope, group: UpperGroup, now_ms: int) -> Seat:
@@ -243,6 +248,17 @@ class Tenure:
                 self._ask(effects, place, floor, now_ms)
             elif seat is not None and is_behind and not on_roster:
                 self.drop(effects, seat)
+            for other in self:
+                level, bits, _ = other.place
+                if level == floor.level and bits < floor.bits and other.books.group.header.pulse < floor.pulse:
+                    self._leave_split(effects, other)
+
+    def _leave_split(self, effects: Effects, seat: Seat) -> None:
+        """The branch shows a part of a group of ours in its place: it is over."""
+        if seat.books.group.state.offer.kind == SPLIT:
+            self._gone[seat.place] = None
+        else:
+            self.drop(effects, seat)  # this node has not seen its last header: others have told what came of it
 
     def _ask(self, effects: Effects, place: GroupPlace, floor: Floor, now_ms: int) -> None:
         asked_ms = self._asked_ms.get(place)
@@ -283,7 +299,8 @@ class Tenure:
         floor = self._trunk.floor(header.level)
         is_shown = floor is not None and floor.node(floor.tree().root()) == header.node
         is_split = group.state.offer.kind == SPLIT
-        if not is_shown and not (is_split and self._is_parting(group.sealed)):
+        is_parting = is_split and self._is_parting(group.sealed)
+        if not is_shown and not is_parting:
             return  # newer, or older, than what is under the root
         group.denies_root = self._trunk.roots.denies
         if is_shown:
@@ -297,7 +314,7 @@ class Tenure:
         seat = self.get(header.level, header.bits, header.prefix)
         if seat is not None and seat.books.group.header.pulse >= header.pulse:
             return
-        if is_split and (group.is_root or not is_shown):
+        if is_parting or (is_split and group.is_root):
             self._derive(effects, group, now_ms)
         elif own in group.roster_keys:
             self.found(effects, group, now_ms)

@@ -118,12 +118,14 @@ class Trunk:
         return 1 if self.branch is None else self.branch.header.level
 
     def floor(self, level: int) -> Floor | None:
-        """The floor at a level of the branch above the own group."""
-        if self.branch is not None:
-            for floor in self.branch.floors:
-                if floor.level == level:
-                    return floor
-        return None
+        """The newest floor at a level above the own group: the whole branch down to it may not have come."""
+        found: Floor | None = None
+        newest = -1
+        for branch in [*self._branches.values(), *([] if self.branch is None else [self.branch])]:
+            for floor in branch.floors if branch.header.pulse > newest else ():
+                if floor.level == level and is_prefix(self._own, floor.prefix, floor.bits):
+                    found, newest = floor, branch.header.pulse
+        return found
 
     def sealers_of(self, level: int) -> tuple[bytes, ...]:
         """Who may seal the next header of the group at a level above the own one: its R, or the first above it that is

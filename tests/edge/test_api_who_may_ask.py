@@ -54,6 +54,7 @@ REFUSALS: Final = {
     "not_permitted",
     "not_own_account",
     "organization_key_absent",
+    "roster_unreachable",
     "unknown_account",
     "unknown_application",
     "unknown_node",

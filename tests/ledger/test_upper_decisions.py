@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 
 from leither_lite import codec
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import decode_roster, encode_roster
+from leither_lite.ledger import upper
 from leither_lite.ledger.children import Child, Place
 from leither_lite.ledger.committee import Held, Willing
 from leither_lite.ledger.group import Rules
@@ -176,8 +178,31 @@ def test_appointed(forest: Forest) -> None:
     forest.roots.remember(root.digest, root.header.pulse, root.header.tick)
     forest.seal_group(LEFT, forest.roots.newest)
     late = ChildSeal.of(left.sealed, (), shows_willing=False)
+    taken = UpperBody(root)
+    assert taken.take(late, late.encode()), "those who sealed before they heard of it are heard, until the others have"
+    after = taken.children[LEFT]
+    assert (after.head, after.appointed, after.term) == (left.digest, b"", left.sealed.header.term)
+    root.children[LEFT] = root.children[LEFT]._replace(roster=encode_roster([key_of(99).public]))
+    with pytest.raises(RemoteError, match="not_on_roster"):
+        UpperBody(root).take(late, late.encode())
+    root.children[LEFT] = root.children[LEFT]._replace(appointed=b"")
     with pytest.raises(RemoteError, match="child_term"):
         UpperBody(root).take(late, late.encode())
+
+
+def test_who_is_willing_when_it_is_split(forest: Forest) -> None:
+    """Some of each part, however many the other has."""
+    forest.rule(Rules(members_max=2, term_ticks=0))
+    root = root_of(forest)
+    for child in root.children.values():
+        shown = decode_willing(root.shown[child.willing])
+        root.shown[child.willing] = encode_willing([each._replace(silent=0) for each in shown])
+    group = ending(forest, SPLIT)
+    assert all(decode_roster(part.roster) for part in group.state.offer.successors)
+    with patch.object(upper, "WILLING_MAX", len(group.state.offer.successors)):
+        split = ending(forest, SPLIT)
+        assert all(decode_roster(part.roster) for part in split.state.offer.successors)
+        assert len(decode_willing(split.shown[split.state.willing])) == len(split.state.offer.successors)
 
 
 # -- its own terms -------------------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def arrivals(world: Groups) -> list[int]:
 
 
 def test_a_busy_root_keeps_the_pace() -> None:
-    """A root at level k proposes k/(k + 1) of a cycle after its last header, or somewhat sooner to make up for a cycle
-    that ended meanwhile, whatever waits; its committee keeps the root chain as all others do."""
+    """A root at level k proposes k/(k + 1) of a cycle after its last header, whatever waits; its committee keeps the
+    root chain as all others do."""
     with checked_once():
         world = grown()
         told_ms = arrivals(world)

@@ -1,0 +1,59 @@
+"""Networks that have split twice while payments went on come to rest, whoever kept which group's books meanwhile."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from leither_lite.errors import LocalError
+from leither_lite.sim.founding import GIVEN, PULSE_MS
+from leither_lite.sim.signatures import checked_once
+from tests.node.groups import Groups
+
+DEEP = 4
+"""So small a group max that there are three levels."""
+PAYMENTS = 14
+SEEDS = {
+    12: "who sealed before it was split keeps an old state of the group above",
+    14: "who sealed the last header before a split is on no roster after it",
+    38: "of a group that was split nobody has told the new page, and one that was told of is still shown",
+    41: "who is on the root's committee hears nothing from its own",
+    100: "of those who were willing nobody is in one of the parts",
+}
+
+
+def pay(world: Groups, payer: int, payee: int) -> None:
+    """Asked again each pulse while the group is being split."""
+    for _ in range(60):
+        try:
+            world.pay(payer, payee, 1)
+        except LocalError as error:
+            if error.code not in ("busy", "unknown_payee"):
+                raise
+            world.run(PULSE_MS)
+        else:
+            return
+    pytest.fail("nobody takes the payment")
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=SEEDS.get)
+def test_a_network_comes_to_rest(seed: int) -> None:
+    """And everybody has what the others have paid."""
+    random = Random(seed)
+    with checked_once():
+        world = Groups(seed, group_max=DEEP)
+        world.grown()
+        expected = [GIVEN] * len(world.keys)
+        expected[0], expected[1] = GIVEN - 2, GIVEN + 2  # what made it grow
+        for _ in range(PAYMENTS):
+            payer, payee = random.sample(range(len(world.keys)), 2)
+            pay(world, payer, payee)
+            expected[payer] -= 1
+            expected[payee] += 1
+            world.run(PULSE_MS)
+        world.until(world.is_at_rest, 120_000)
+    assert max(node.between.trunk.levels for node in world.nodes) == 3
+    assert [
+        node.group.entries[key.account].record.balance for node, key in zip(world.nodes, world.keys, strict=True)
+    ] == expected
