@@ -36,12 +36,14 @@ class Effects:
     """Everything that one turn wants done.
 
     `sends`: frames for peers (32-byte keys). `work`: signature checks
-    that were done for a peer. `renew`: once the writes are on the disk, the node is to be made again from the store.
+    that were done for a peer. `renew`: once the writes are on the disk, the node is to be made again from the store;
+    `untaken`: how many of the turn's last events are for that one.
     """
 
     writes: list[Write] = field(default_factory=list)
     sends: list[tuple[bytes, bytes]] = field(default_factory=list)
     work: list[tuple[bytes, int]] = field(default_factory=list)
     renew: bool = False
+    untaken: int = 0
     replies: list[Reply] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)

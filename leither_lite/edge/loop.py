@@ -275,9 +275,8 @@ class Service:
                 await self._commit(effects.writes)
             self._perform(effects, waiters)
             if effects.renew:
-                # What came with this turn was meant for the node that is gone; who waits may ask again.
-                for waiter in waiters:
-                    _fail(waiter, LocalError("busy", "the node has just caught up; try again"))
+                # Peers tell the new node again what came after that; who asked for something is still to be answered.
+                self._events.extendleft(reversed(taken[len(taken) - min(effects.untaken, len(taken)) :]))
                 self._make_node(self.node.clock)
         except Halt as halt:
             for waiter in waiters:

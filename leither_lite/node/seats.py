@@ -106,6 +106,8 @@ class Seats(Tenure):
         """At the end of each pulse cycle: what is told again, and which seats are new, or over."""
         self._announce(effects, now_ms)
         for seat in self:
+            self._trunk.go_on(effects, *seat.place, now_ms)
+        for seat in self:
             if now_ms - seat.told_ms < TOLD_AGAIN_MS:
                 continue
             if not self._is_under_root(seat):

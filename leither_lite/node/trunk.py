@@ -216,6 +216,16 @@ class Trunk:
                 self._peers.tell(effects, self._frame(before, branch), source)
                 self.on_branch(effects, now_ms)
 
+    def go_on(self, effects: Effects, level: int, bits: int, prefix: bytes, now_ms: int) -> None:
+        """A page of ours may have come after the branch down to the one above it."""
+        for branch in list(self._branches.values()):
+            above = branch.floors[-1]
+            if above.level != level + 1 or not is_prefix(prefix, above.prefix, above.bits):
+                continue
+            if not self.has_arrived(level, bits, prefix, branch.header.pulse):
+                for floor in list(self.below(branch)):
+                    self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms)
+
     def _is_own(self, branch: Branch) -> bool:
         """True if the own account is under the lowest floor."""
         try:

@@ -220,7 +220,7 @@ class Node:
         tick = self.desk.tick = self.tick(now_ms)
         effects.writes += self._first_writes
         self._first_writes = []
-        for event in events:
+        for number, event in enumerate(events, 1):
             if isinstance(event, ev.FrameReceived):
                 self.hall.take(effects, event, now_ms)
                 self.committee.settle(effects, now_ms)
@@ -231,6 +231,7 @@ class Node:
             else:
                 self._answer(effects, event, now_ms)
             if effects.renew:
+                effects.untaken = len(events) - number
                 break
         if not effects.renew:
             self._pass_time(effects, tick, now_ms)

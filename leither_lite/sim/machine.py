@@ -17,7 +17,7 @@ from leither_lite.board import Board
 from leither_lite.effects import Effects, Reply
 from leither_lite.errors import Halt
 from leither_lite.identity import Key
-from leither_lite.node.events import Event
+from leither_lite.node.events import Event, FrameReceived, PeerJoined, PeerLeft
 from leither_lite.node.turn import Node
 from leither_lite.node.wallet import Keyring
 from leither_lite.sim.agenda import Agenda
@@ -77,6 +77,7 @@ class Machine:
         self._watcher = watcher
         self._drift = faults.drift()
         self._inbox: deque[Event] = deque()
+        self._events: list[Event] = []  # of the last turn
         self._is_busy = False
         self._turn_planned = False
         self._wake_ms: int | None = None
@@ -198,7 +199,7 @@ class Machine:
             return
         self._turn_planned = False
         inbox = self._inbox
-        events = [inbox.popleft() for _ in range(min(len(inbox), BOARD.turn_events_max))]
+        events = self._events = [inbox.popleft() for _ in range(min(len(inbox), BOARD.turn_events_max))]
         if not events:
             self._count_idle()
         try:
@@ -235,6 +236,10 @@ class Machine:
         for reply in effects.replies:
             self._watcher.told(self, reply)
         if effects.renew:
+            untaken = self._events[len(self._events) - effects.untaken :]
+            self._inbox.extendleft(
+                reversed([each for each in untaken if not isinstance(each, PeerJoined | PeerLeft | FrameReceived)])
+            )
             self._make(node.tick(self.now_ms) if node.clock.counts else None)
             self._inbox.extendleft(reversed(hub.peers_of(self.index)))
         if self._inbox:

@@ -20,6 +20,8 @@ SEEDS = {
     38: "of a group that was split nobody has told the new page, and one that was told of is still shown",
     41: "who is on the root's committee hears nothing from its own",
     100: "of those who were willing nobody is in one of the parts",
+    117: "the page of a part is there only after the branch that shows it",
+    121: "somebody is asked in the turn in which its group is split",
 }
 
 
