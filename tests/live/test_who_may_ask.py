@@ -15,6 +15,7 @@ from leither_lite.board import Board
 from leither_lite.edge import keyfile, lmdb
 from leither_lite.edge.lmdb import Store
 from leither_lite.identity import Key
+from leither_lite.ledger.asked import Ask
 from leither_lite.ledger.operations import from_value
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.settling import Reclaim, Resolve, Settle
@@ -136,7 +137,9 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
         whole = b"".join(contents)
         for answer in answers:
             if key == split.key(split.other):
-                if kind_of(answer) == frames.OPERATION and is_for(split.kept[split.other], answer):
+                if kind_of(answer) in (frames.OPERATION, frames.ASK_RECEIPTS) and is_for(
+                    split.kept[split.other], answer
+                ):
                     continue
                 if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
                     assert is_before(answer)
@@ -154,6 +157,8 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
 
 def is_for(node: Node, answer: bytes) -> bool:
     """True for what shows receipts to the group that they are for, or what has become of its own."""
+    if kind_of(answer) == frames.ASK_RECEIPTS:
+        return all(node.group.holds(receipt.payee) for receipt, _, _ in Ask.take(frames.values_of(answer)[1:]).receipts)
     operation = from_value(frames.values_of(answer)[1])
     if isinstance(operation, Settle):
         return all(node.group.holds(receipt.payee) for receipt, _ in operation.receipts)
