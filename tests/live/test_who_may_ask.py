@@ -36,6 +36,8 @@ SETTINGS: Final = "peer_work_s = 1000000\npeer_messages_s = 100000\n"
 STEPS_MAX: Final = 1_200
 UNASKED: Final = OWN_ASKING | {frames.FIND}
 """What nodes want of whoever is connected, whether or not it has asked for something."""
+SHOWING: Final = frozenset({frames.OPERATION, frames.ASK_RECEIPTS})
+"""What shows receipts to the group that they are for."""
 
 
 class Split:
@@ -137,9 +139,7 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
         whole = b"".join(contents)
         for answer in answers:
             if key == split.key(split.other):
-                if kind_of(answer) in (frames.OPERATION, frames.ASK_RECEIPTS) and is_for(
-                    split.kept[split.other], answer
-                ):
+                if kind_of(answer) in SHOWING and is_for(split.kept[split.other], answer):
                     continue
                 if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
                     assert is_before(answer)
