@@ -126,6 +126,21 @@ def prefixes(
     return found
 
 
+def is_kept(group: Group, willing: Sequence[Willing]) -> bool:
+    """True if each part that a group would be split into has somebody willing, who keeps its books."""
+    for side in (0, 1):
+        if not any(bit(account_id(each.key), group.bits) == side for each in willing):
+            return False
+    return all(willing_under(willing, bits, prefix) for bits, prefix in _parts_of(group))
+
+
+def _parts_of(group: Group) -> list[tuple[int, bytes]]:
+    """Bits and prefix of the groups that one would be split into, as its entries are now."""
+    sizes = {account: counted_bytes(entry.record) for account, entry in group.entries.items()}
+    deepest = min(group.bits + SPLIT_BITS_MAX, ID_BITS)
+    return prefixes(sizes, group.bits, group.prefix, group.rules.members_max, deepest)
+
+
 def inner_of(leaves: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The inner node over (id, leaf)."""
     tree = SumTree()
@@ -136,11 +151,9 @@ def inner_of(leaves: Iterable[tuple[bytes, bytes]]) -> bytes:
 def split(group: Group, state: State, sent_out: int, settled_in: int, seed: bytes) -> list[Part]:
     """The parts of a group in the order of their prefixes, from its entries, sets and tree as they are now, its state S
     and counters. Counters go to the first."""
-    sizes = {account: counted_bytes(entry.record) for account, entry in group.entries.items()}
-    deepest = min(group.bits + SPLIT_BITS_MAX, ID_BITS)
     parts: list[Part] = []
     leaves = list(group.tree.leaves())
-    for bits, prefix in prefixes(sizes, group.bits, group.prefix, group.rules.members_max, deepest):
+    for bits, prefix in _parts_of(group):
         pending = PendingSet()
         for receipt, pulse in group.pending.items.values():
             if is_prefix(receipt.payer, prefix, bits):

@@ -24,7 +24,7 @@ from leither_lite.ledger.replay import check_proposal
 from leither_lite.ledger.sealed import BodyEntries, SealedPulse
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import SPLIT
-from leither_lite.ledger.structure import END, TermEnd, is_large
+from leither_lite.ledger.structure import END, TermEnd, is_kept, is_large
 from leither_lite.ledger.tip import Anchor
 from leither_lite.node import retention
 from leither_lite.node.intake import Intake
@@ -112,7 +112,7 @@ class Books(Intake):
         group, state = self.group, self.body.state
         if state.date < state.since + group.rules.term_ticks:
             return None
-        if is_large(len(group.entries), group.page_bytes, group.rules.members_max):
+        if is_large(len(group.entries), group.page_bytes, group.rules.members_max) and is_kept(group, state.willing):
             return TermEnd(SPLIT)
         return None if group.is_root or not state.willing else TermEnd(END)
 

@@ -37,7 +37,8 @@ class Groups:
     """`nodes[i]` is the node on machine i; all have an account with some money, node 0 has the organization's key."""
 
     def __init__(self, seed: int = 0, machines: int = MACHINES, group_max: int = GROUP_MAX) -> None:
-        founded = found(machines, ROSTER, accounts=1, group_max=group_max, term_ticks=TERM_TICKS, roster_max=ROSTER)
+        roster = ROSTER if machines >= ROSTER else 3
+        founded = found(machines, roster, accounts=1, group_max=group_max, term_ticks=TERM_TICKS, roster_max=roster)
         self.keys = founded.nodes
         self.trust = Trust(founded.organization.public, tuple(key.public for key in founded.roster))
         self.agenda = Agenda()

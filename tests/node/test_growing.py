@@ -7,9 +7,10 @@ from random import Random
 import pytest
 
 from leither_lite.errors import LocalError
+from leither_lite.ledger.structure import is_large
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
-from tests.node.groups import Groups
+from tests.node.groups import TERM_TICKS, Groups
 
 DEEP = 4
 """So small a group max that there are three levels."""
@@ -59,3 +60,20 @@ def test_a_network_comes_to_rest(seed: int) -> None:
     assert [
         node.group.entries[key.account].record.balance for node, key in zip(world.nodes, world.keys, strict=True)
     ] == expected
+
+
+def test_nobody_is_left_to_nobody() -> None:
+    """Three nodes whose accounts all begin with the same bit, and the organization's does not: the group is too large,
+    and is not split, since its other part would have nobody to keep its books."""
+    with checked_once():
+        world = Groups(machines=3, group_max=DEEP)
+        accounts = [key.account for key in world.keys]
+        assert {account[0] >> 7 for account in accounts} == {0}
+        for turn in range(3):
+            world.run(TERM_TICKS * PULSE_MS)
+            pay(world, turn, (turn + 1) % 3)
+        world.run(TERM_TICKS * PULSE_MS)
+        for node in world.nodes:
+            assert is_large(len(node.group.entries), node.group.page_bytes, DEEP)
+            assert (node.group.bits, node.group.state.offer.kind) == (0, 0)
+            assert [node.group.entries[account].record.balance for account in accounts] == [GIVEN] * 3
