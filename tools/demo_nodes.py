@@ -205,7 +205,7 @@ def found_with_all(nodes: list[Node], amount: int, tell: Callable[[str], None]) 
 
     until(lambda: all(node.status["peers"] == 3 for node in nodes), "connections between all")
     accounts = [node.account for node in nodes]
-    first.ask("POST", "/v1/roster", {"roster": accounts})
+    until(lambda: _is_named(first, accounts), "all of the roster at the newest pulse")
     took = until(lambda: all(_roster(node) == accounts for node in nodes), "a roster of four")
     tell(
         f"roster      all four, after {took:.1f} s: node 0 proposes, three signatures seal; term {first.status['term']}"
@@ -215,6 +215,17 @@ def found_with_all(nodes: list[Node], amount: int, tell: Callable[[str], None]) 
         first.ask("POST", "/v1/distributions", {"account": account, "amount": amount, "reason": "for the demo"})
     took = until(lambda: all(node.balance(node.account) == amount for node in nodes), "money for all")
     tell(f"distributed {amount:,} to each, on every node after {took:.1f} s: pulse {first.pulse}")
+
+
+def _is_named(node: Node, accounts: list[str]) -> bool:
+    """Name a roster; False while the node has not heard from enough of it that they have the newest pulse."""
+    try:
+        node.ask("POST", "/v1/roster", {"roster": accounts})
+    except RuntimeError as error:
+        if "roster_unreachable" in str(error):
+            return False
+        raise
+    return True
 
 
 def show(folder: Path, stack: ExitStack) -> None:
