@@ -128,6 +128,27 @@ def test_what_the_old_committee_sealed_alone_waits_again(world: Groups) -> None:
     assert_stores_are_whole(world)
 
 
+def test_the_first_to_come_counts(world: Groups) -> None:
+    """Those who were cut off have sealed, and so have those who were named in their place: the seal of the former comes
+    first, and both go on from it."""
+    committee, others, elsewhere = silent_group(world)
+    sealers = {world.keys[index].public for index in committee}
+    payer = committee[0]
+    pulse = node_of(world, payer).group.header.pulse
+    world.passes = lambda source, peer, content: source not in committee or peer in sealers
+    name = world.pay(payer, elsewhere, 5)
+    out = world.pay(others[0], elsewhere, 3)
+    world.until(lambda: world.machines[others[0]].disk.get(keys.APPOINTED) is not None, TAKEN_OVER_MS)
+    assert node_of(world, payer).group.header.pulse > pulse
+    assert node_of(world, others[0]).group.header.pulse == pulse
+    world.passes = lambda source, peer, content: source not in others or frames.kind_of(content) != frames.CHILD
+    world.until(lambda: node_of(world, payer).books.is_under_root, TAKEN_OVER_MS)
+    world.passes = lambda source, peer, content: True
+    world.until(lambda: (state(world, payer, name), state(world, others[0], out)) == ("credited",) * 2, TAKEN_OVER_MS)
+    world.until(world.is_at_rest, TAKEN_OVER_MS)
+    assert_stores_are_whole(world)
+
+
 def test_a_group_that_is_called_seals_an_empty_header(world: Groups) -> None:
     """It was idle: whoever asks for it learns that it lives, and nobody is named."""
     committee, others, elsewhere = silent_group(world)
