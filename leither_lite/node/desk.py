@@ -37,6 +37,8 @@ from leither_lite.node.wallet import Wallet, asked_digest, request_digest
 from leither_lite.store.reader import Reader
 
 INVOICE_TICKS_MAX: Final = 2**40
+TRIES_AN_ACCOUNT: Final = 16
+"""So many derived keys for each account that a board keeps: in one group of many, most belong into others."""
 
 
 class Desk:
@@ -160,18 +162,20 @@ class Desk:
         return entry is not None and entry.record.role == Role.SUPERVISOR
 
     def open_account(self, event: ev.OpenAccount, effects: Effects) -> dict[str, Any]:
-        """Make a further account, and admit it as a supervisor."""
+        """Make a further account, and admit it as a supervisor: in the own group, whose books are here."""
         self._may_write()
         check_text(event.memo, MEMO_BYTES_MAX, "bad_memo")
-        if len(self._wallet.keys) >= self._board.accounts_max:
-            raise LocalError("accounts_full", f"this board keeps at most {self._board.accounts_max} accounts")
+        own, most = self._books.group, self._board.accounts_max
+        found = self._wallet.next_key(own.holds, most * TRIES_AN_ACCOUNT)
+        if found is None or sum(account in own.entries for account in self._wallet.keys) >= most:
+            raise LocalError("accounts_full", f"this board keeps at most {most} accounts")
         if not self._is_supervisor():
             raise LocalError(Status.NOT_PERMITTED.value, "only a supervisor's node admits further accounts at once")
-        key = self._wallet.node_key.derive(self._wallet.derived + 1)
+        number, key = found
         application = Application.make(self._network, key, event.memo)
         admission = Admission.make(self._network, self._wallet.node_key, application, Role.MEMBER)
         answer = self._accept(admission)
-        effects.writes.append(self._wallet.add_account(key))
+        effects.writes.append(self._wallet.add_account(number, key))
         return {"account": key.account.hex(), "public_key": key.public.hex(), **answer}
 
     def apply(self, event: ev.Apply, effects: Effects) -> dict[str, Any]:

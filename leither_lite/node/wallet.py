@@ -72,9 +72,17 @@ class Wallet:
             raise LocalError("not_own_account", "this node does not hold the key of that account")
         return key
 
-    def add_account(self, key: Key) -> Write:
-        """Take the next derived key as an account of this node; the write makes it last."""
-        self.derived += 1
+    def next_key(self, suits: Callable[[bytes], bool], most: int) -> tuple[int, Key] | None:
+        """The next derived key whose account suits, and its number, up to `most`; None if there is none."""
+        for number in range(self.derived + 1, most + 1):
+            key = self.node_key.derive(number)
+            if suits(key.account):
+                return number, key
+        return None
+
+    def add_account(self, number: int, key: Key) -> Write:
+        """Take a derived key as an account of this node; the write makes it last."""
+        self.derived = number
         self.keys[key.account] = key
         self._own.add(key.account)
         return keys.WALLET, self.derived.to_bytes(8, "big")

@@ -8,6 +8,7 @@ import pytest
 
 from leither_lite.errors import LocalError
 from leither_lite.ledger.structure import is_large
+from leither_lite.node.events import OpenAccount
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from tests.node.groups import TERM_TICKS, Groups
@@ -77,3 +78,19 @@ def test_nobody_is_left_to_nobody() -> None:
             assert is_large(len(node.group.entries), node.group.page_bytes, DEEP)
             assert (node.group.bits, node.group.state.offer.kind) == (0, 0)
             assert [node.group.entries[account].record.balance for account in accounts] == [GIVEN] * 3
+
+
+def test_further_accounts_lie_where_their_node_is() -> None:
+    """In the group whose books it has, so that what they hold is in its reach; also after a new start."""
+    with checked_once():
+        world = Groups(group_max=12)
+        world.grown()
+        made = [bytes.fromhex(world.ask(0, lambda token: OpenAccount(token, ""))["account"]) for _ in range(3)]
+        assert len(set(made)) == 3
+        assert all(world.nodes[0].group.holds(account) for account in made)
+        world.until(world.is_at_rest)
+        world.machines[0].stop()
+        world.machines[0].start()
+        world.until(world.is_at_rest)
+    assert [each["account"] for each in world.view(0).accounts()[1:]] == [account.hex() for account in made]
+    assert {each["role"] for each in world.view(0).accounts()[1:]} == {"member"}
