@@ -97,9 +97,11 @@ def unharmed(plan: ForestPlan) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(PLANTS))
-def test_a_planted_bug_is_found(name: str) -> None:
+def test_a_planted_bug_is_found(name: str, pytestconfig: pytest.Config) -> None:
     """Within fifty seeds; without the bug the same seed holds."""
     plant = PLANTS[name]
+    if pytestconfig.getoption("system") and plant.plan.nodes > ForestPlan(0).nodes:
+        pytest.skip("the large world is made with the newest releases only")
     for seed in range(50):
         plan = replace(plant.plan, seed=seed)
         with plant.bug(), patch.object(groves, "VIOLATIONS_MAX", 1):
