@@ -213,18 +213,25 @@ class Tenure:
         self._derive(effects, group, now_ms)
 
     def _derive(self, effects: Effects, group: UpperGroup, now_ms: int) -> None:
-        """Take the seats that this node has in the parts of a group, and in the root above them."""
+        """Take the seats that this node has in the parts of a group, and in the root above them: as long as these have
+        sealed nothing. What has gone on is asked for, and never begun again."""
         successors = group.state.offer.successors
         own = self._key.public
+        contents = [encode_willing(willing_under(group.willing, each.bits, each.prefix)) for each in successors]
+        children = new_children(successors, group.digest, group.header.pulse, contents)
+        parent = self._trunk.floor(group.level + 1)
+        shown = {} if parent is None else parent.nodes
+        is_newest = group.is_root and self._trunk.pulse == group.header.pulse
         for part in upper_parts(group):
-            place = group.level, part.successor.bits, part.successor.prefix
-            if self.get(*place) is None and own in decode_roster(part.successor.roster, empty_allowed=True):
+            child = children[part.successor.prefix, part.successor.bits]
+            is_begun = is_newest or shown.get(child.place) == child.node(group.level)
+            seat = self.get(group.level, child.bits, child.prefix)
+            if is_begun and seat is None and own in child.sealers:
                 self.found(effects, part_group(group, part), now_ms)
-        if group.is_root and own in group.roster_keys and self.get(group.level + 1, 0, group.prefix) is None:
-            contents = [encode_willing(willing_under(group.willing, each.bits, each.prefix)) for each in successors]
+        if is_newest and own in group.roster_keys and self.get(group.level + 1, 0, group.prefix) is None:
             root = new_root(
                 group.sealed,
-                new_children(successors, group.digest, group.header.pulse, contents),
+                children,
                 {willing_digest(content): content for content in contents},
                 network=self._network,
                 supply=self._supply,

@@ -8,7 +8,8 @@ import pytest
 
 from leither_lite.errors import LocalError
 from leither_lite.ledger.structure import is_large
-from leither_lite.node.events import OpenAccount
+from leither_lite.node import frames
+from leither_lite.node.events import FrameReceived, OpenAccount
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from tests.node.groups import TERM_TICKS, Groups
@@ -94,3 +95,34 @@ def test_further_accounts_lie_where_their_node_is() -> None:
         world.until(world.is_at_rest)
     assert [each["account"] for each in world.view(0).accounts()[1:]] == [account.hex() for account in made]
     assert {each["role"] for each in world.view(0).accounts()[1:]} == {"member"}
+
+
+def test_what_is_over_is_not_begun_again() -> None:
+    """Whoever hears late of a group's last header before a split takes no seat in parts that have gone on since."""
+    told: dict[bytes, int] = {}
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        if frames.kind_of(content) == frames.UPPER:
+            told.setdefault(content, source)
+        return True
+
+    with checked_once():
+        world = Groups(group_max=DEEP)
+        world.passes = passes
+        world.grown()
+        for turn in range(50):
+            pay(world, turn % len(world.keys), (turn * 5 + 3) % len(world.keys))
+            world.run(PULSE_MS)
+        world.until(world.is_at_rest)
+        kept = [{seat.place: seat.books.group.header.pulse for seat in node.between.seats} for node in world.nodes]
+        for content, source in list(told.items()):
+            for machine in world.machines:
+                machine.put(FrameReceived(world.keys[source].public, content))
+            world.run(PULSE_MS // 10)
+        for node, before in zip(world.nodes, kept, strict=True):
+            for seat in node.between.seats:
+                header, floor = seat.books.group.header, node.between.trunk.floor(seat.books.group.level)
+                if before.get(seat.place) != header.pulse:
+                    assert floor is not None
+                    assert (header.bits, header.prefix, header.pulse) == (floor.bits, floor.prefix, floor.pulse)
+    assert len(told) > 20
