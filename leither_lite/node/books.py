@@ -16,7 +16,6 @@ from leither_lite.ledger.body import Body, next_term
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.group import entry_writes, is_snapshot, sealers_write
 from leither_lite.ledger.handovers import handover_writes
-from leither_lite.ledger.judge_children import KEPT_TICKS
 from leither_lite.ledger.payments import Distribution, Payment
 from leither_lite.ledger.receipts import ReceiptKind
 from leither_lite.ledger.records import Entry
@@ -33,7 +32,6 @@ from leither_lite.node.transfers import CREDITED, RECLAIMED, Transfer
 from leither_lite.node.wallet import kept_transfer
 from leither_lite.store import keys
 
-OFFER_TICKS: Final = KEPT_TICKS + 10
 LEFT_OUT_PULSES_MAX: Final = 8
 """A backup does not vote for a proposal that leaves out what it has held for longer, unless the body is full."""
 
@@ -103,9 +101,9 @@ class Books(Intake):
 
     @property
     def _waits_for_parent(self) -> bool:
-        """True after an offer, until the parent has had the time to keep things as they are."""
-        state, newest = self.group.state, self.roots.newest
-        return bool(state.offer.kind) and (newest is None or newest.tick < state.date + OFFER_TICKS)
+        """True after an offer, until the parent calls for a header: it does so only once it has kept things as they
+        are, and what is sealed before would be void if it did not."""
+        return bool(self.group.state.offer.kind) and not self.is_called
 
     def _term_end(self) -> TermEnd | None:
         """The end of the term, if it is due and changes something."""

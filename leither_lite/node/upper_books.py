@@ -96,11 +96,11 @@ class UpperBooks:
     @property
     def has_work(self) -> bool:
         """True while a child's seal waits that is safe, or something is to be decided."""
-        if self.proposed is not None or self._may_be_empty:
+        if self.proposed is not None:
             return True
-        if self.group.state.offer.kind and not self.group.is_root:
-            return False
-        return any(map(self._is_safe, self.waiting.values())) or bool(self._decisions())
+        if self.group.state.offer.kind and not self.group.is_root and not self.is_called:
+            return False  # until the parent has decided: where it keeps things as they are, it calls for a header
+        return self._may_be_empty or any(map(self._is_safe, self.waiting.values())) or bool(self._decisions())
 
     @property
     def _may_be_empty(self) -> bool:

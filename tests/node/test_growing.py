@@ -7,9 +7,12 @@ from random import Random
 import pytest
 
 from leither_lite.errors import LocalError
+from leither_lite.ledger.group import Group
+from leither_lite.ledger.judge_children import KEPT_TICKS
 from leither_lite.ledger.structure import is_large
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, OpenAccount
+from leither_lite.node.upper_books import UpperBooks
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from tests.node.groups import TERM_TICKS, Groups
@@ -126,3 +129,31 @@ def test_what_is_over_is_not_begun_again() -> None:
                     assert floor is not None
                     assert (header.bits, header.prefix, header.pulse) == (floor.bits, floor.prefix, floor.pulse)
     assert len(told) > 20
+
+
+def test_an_offer_waits_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its parent takes to decide: what a group seals meanwhile would be void if it is split then."""
+    decisions, is_slow = UpperBooks._decisions, True
+    monkeypatch.setattr(UpperBooks, "_decisions", lambda books: [] if is_slow else decisions(books))
+    with checked_once():
+        world = Groups(group_max=DEEP)
+        world.run((TERM_TICKS + 2) * PULSE_MS)
+        offers: list[Group] = []
+        for turn in range(60):
+            pay(world, turn % len(world.keys), (turn + 1) % len(world.keys))
+            world.run(PULSE_MS)
+            offers = [node.group for node in world.nodes if node.group.bits and node.group.state.offer.kind]
+            if offers:
+                break
+        group = offers[0]
+        pulse, bits = group.header.pulse, group.bits
+        members = [index for index, key in enumerate(world.keys) if group.holds(key.account)]
+        world.pay(members[0], members[-1], 1)
+        for turn in range(KEPT_TICKS + 30):  # others go on, so that there are root headers
+            others = [index for index in range(len(world.keys)) if index not in members]
+            pay(world, others[turn % len(others)], others[(turn + 1) % len(others)])
+            world.run(PULSE_MS)
+        assert {world.nodes[index].group.header.pulse for index in members} == {pulse}
+        is_slow = False
+        world.until(world.is_at_rest, 120_000)
+    assert all(world.nodes[index].group.bits > bits for index in members)
