@@ -30,6 +30,8 @@ FIND_PEERS_MAX: Final = 2
 STEPS_MAX: Final = 8
 FRAMES_MAX: Final = 16
 """So many frames wait for the books of one id."""
+WAITING_BYTES_MAX: Final = 2**20
+"""What waits for the books of all ids; what finds no room is shown again later."""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,8 @@ class Finder:
                 for key in keepers.keys:
                     self._errands.send(effects, key, frame, now_ms)
                 return
+        if len(frame) + sum(len(each) for one in self._searches.values() for each in one.frames) > WAITING_BYTES_MAX:
+            return
         search = self._searches.get(account)
         if search is not None:
             search.frames.append(frame)

@@ -123,7 +123,7 @@ class Trunk:
         newest = -1
         for branch in [*self._branches.values(), *([] if self.branch is None else [self.branch])]:
             for floor in branch.floors if branch.header.pulse > newest else ():
-                if floor.level == level and is_prefix(self._own, floor.prefix, floor.bits):
+                if floor.level == level:
                     found, newest = floor, branch.header.pulse
         return found
 
@@ -171,6 +171,8 @@ class Trunk:
         if not branch.floors:
             raise RemoteError("bad_branch", "no floors")
         branch.verify()
+        own = tuple(each for each in branch.floors if is_prefix(self._own, each.prefix, each.bits))
+        branch = Branch(branch.seal, own)  # pages of other ways, of which there is no end, are not kept here
         self.know(_take_hints(hints))
         self.arrive(effects, branch, now_ms, source)
 

@@ -16,7 +16,6 @@ from leither_lite.header import (
     Header,
     body_digest,
     encode_roster,
-    header_digest,
     roster_digest,
     sign_seal,
     state_digest,
@@ -34,7 +33,7 @@ from leither_lite.ledger.upper_store import upper_writes
 from leither_lite.limits import DIGEST_BYTES, ID_BITS, ID_BYTES, QUORUM
 from leither_lite.organization import Charter, SignedCharter, first_writes, usual_parameters
 from leither_lite.sim.founding import GIVEN, PULSE_MS, Founded, key_of
-from leither_lite.sim.paper_generated import made_up
+from leither_lite.sim.paper_generated import child_of, made_up
 from leither_lite.store import keys
 from leither_lite.tree.node import EMPTY, ZEROS, bit, group, is_prefix, meta
 
@@ -97,22 +96,8 @@ class _Builder:
         return SealedPulse(header, signatures, content, inner, EMPTY, *counters, state, willing, ())
 
     def _child(self, sealed: SealedPulse) -> Child:
-        header = sealed.header
         self.shown[willing_digest(sealed.willing)] = sealed.willing
-        return Child(
-            header.bits,
-            header.prefix,
-            START,
-            header_digest(sealed.header_bytes),
-            TERM,
-            sealed.roster,
-            sealed.inner,
-            sealed.outbox,
-            sealed.sent_out,
-            sealed.settled_in,
-            state_digest(sealed.state),
-            willing_digest(sealed.willing),
-        )
+        return child_of(sealed)
 
     def level_one(self, place: tuple[int, bytes], entries: dict[bytes, Entry], willing: Sequence[Willing]) -> _Made:
         """A group of accounts."""

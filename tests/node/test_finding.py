@@ -9,7 +9,7 @@ from leither_lite.codec import Value, decode
 from leither_lite.effects import Effects
 from leither_lite.node import frames
 from leither_lite.node.errands import Errands
-from leither_lite.node.finding import FIND_AGAIN_MS, FIND_PEERS_MAX, STEPS_MAX, Finder
+from leither_lite.node.finding import FIND_AGAIN_MS, FIND_PEERS_MAX, STEPS_MAX, WAITING_BYTES_MAX, Finder
 from leither_lite.node.peers import Peers
 from tests.ledger.founding import key_of
 
@@ -57,3 +57,11 @@ def test_answers_that_differ_are_not_followed_for_ever() -> None:
     assert 0 < len(whom) <= 4 + FIND_PEERS_MAX
     one.take_found(again, answer(1, KEEPERS), whom[0], FIND_AGAIN_MS)
     assert again.sends[-4:] == [(key, b"waits") for key in KEEPERS]
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    """However many ids are looked for; what has no room now is shown again later."""
+    one, frame = finder(), bytes(60_000)
+    for number in range(1_000, 1_040):
+        one.carry(Effects(), key_of(number).account, frame, 0)
+    assert 0 < sum(len(each) for search in one._searches.values() for each in search.frames) <= WAITING_BYTES_MAX

@@ -15,6 +15,7 @@ from leither_lite.node.events import FrameReceived, OpenAccount
 from leither_lite.node.upper_books import UpperBooks
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
+from leither_lite.tree.node import is_prefix
 from tests.node.groups import TERM_TICKS, Groups
 
 DEEP = 4
@@ -157,3 +158,29 @@ def test_an_offer_waits_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         is_slow = False
         world.until(world.is_at_rest, 120_000)
     assert all(world.nodes[index].group.bits > bits for index in members)
+
+
+def test_pages_of_other_ways_are_not_kept() -> None:
+    """Of branches that lead elsewhere, good as they are, a node keeps only the floors above its own account."""
+    told: dict[bytes, int] = {}
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        if frames.kind_of(content) == frames.BRANCH:
+            told.setdefault(content, source)
+        return True
+
+    with checked_once():
+        world = Groups(group_max=DEEP)
+        world.passes = passes
+        world.grown()
+        for turn in range(24):
+            pay(world, turn % len(world.keys), (turn * 5 + 3) % len(world.keys))
+            world.run(PULSE_MS)
+        for content, source in list(told.items()):
+            for machine in world.machines:
+                machine.put(FrameReceived(world.keys[source].public, content))
+        world.until(world.is_at_rest)
+    for node, key in zip(world.nodes, world.keys, strict=True):
+        kept = list(node.between.trunk._branches)
+        assert kept
+        assert [each for each in kept if not is_prefix(key.account, each[2], each[1])] == []
