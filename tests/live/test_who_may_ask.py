@@ -70,6 +70,11 @@ class Split:
         self.id = bytes.fromhex(network.organization)
         self.pulse = int(nodes[self.target].status()["pulse"])
 
+    def is_above(self, number: int) -> bool:
+        """True if a node's key is on the roster that the target tells what its group has sealed."""
+        above = self._branch(self.target)["floors"][-1]["roster"]
+        return self.network.accounts[number] in {each["account"] for each in above}
+
     def _branch(self, number: int) -> dict[str, Any]:
         return self.network.nodes[number].client.ask("GET", "/v1/branch").value
 
@@ -141,6 +146,8 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
             if key == split.key(split.other):
                 if kind_of(answer) in SHOWING and is_for(split.kept[split.other], answer):
                     continue
+                if kind_of(answer) == frames.CHILD and split.is_above(split.other):
+                    continue  # told, and not asked for
                 if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
                     assert is_before(answer)
                     continue
