@@ -24,6 +24,7 @@ from leither_lite.ledger.settling import Reclaim, Resolve
 from leither_lite.limits import ID_BYTES, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.turn import Node
+from leither_lite.pulse.votes import Proposal, SealVote, Vote
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.node import is_prefix, leaf, record_digest
@@ -304,3 +305,16 @@ def wrong(question: bytes, answer: bytes, asker: Key) -> str:
             if level == 1 or not is_prefix(asker.account, codec.octets(prefix, ID_BYTES, "bad"), int(str(bits))):
                 return "a page that is not on the asker's way"
     return ""
+
+
+WORDS: dict[int, type[Proposal] | type[Vote] | type[SealVote]] = {
+    frames.VOTE: Vote,
+    frames.PROPOSAL: Proposal,
+    frames.SEAL_VOTE: SealVote,
+}
+
+
+def level_of(content: bytes) -> int:
+    """The level of a group whose agreement a frame belongs to, 0 for other frames."""
+    message = WORDS.get(frames.kind_of(content))
+    return 0 if message is None else message.take(frames.one(content, "bad_frame")).place.level

@@ -7,16 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from leither_lite.node import frames
-from leither_lite.pulse.votes import Proposal, SealVote, Vote
 from leither_lite.sim.founding import PULSE_MS
 from leither_lite.sim.signatures import checked_once
+from tests.node.asking import level_of
 from tests.node.groups import Groups, grown
-
-WORDS: dict[int, type[Proposal] | type[Vote] | type[SealVote]] = {
-    frames.VOTE: Vote,
-    frames.PROPOSAL: Proposal,
-    frames.SEAL_VOTE: SealVote,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +29,6 @@ def world() -> Groups:
 def all_troubles(world: Groups) -> set[str]:
     """What any node says."""
     return {code for index in range(len(world.nodes)) for code in world.troubles(index)}
-
-
-def level_of(content: bytes) -> int:
-    """The level of a group whose agreement a frame belongs to, 0 for other frames."""
-    message = WORDS.get(frames.kind_of(content))
-    return 0 if message is None else message.take(frames.one(content, "bad_frame")).place.level
 
 
 def test_a_quiet_network_is_well(world: Groups) -> None:
