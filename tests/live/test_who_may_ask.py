@@ -48,6 +48,7 @@ class Split:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self._above: set[str] = set()
         nodes = network.nodes
         pays = count()
         places: list[str] = []
@@ -73,10 +74,11 @@ class Split:
         self.id = bytes.fromhex(network.organization)
         self.pulse = int(nodes[self.target].status()["pulse"])
 
-    def is_above(self, number: int) -> bool:
-        """True if a node's key is on the roster that the target tells what its group has sealed."""
+    def was_above(self, number: int) -> bool:
+        """True if a node's key has been seen on the roster that the target tells what its group has sealed."""
         above = self._branch(self.target)["floors"][-1]["roster"]
-        return self.network.accounts[number] in {each["account"] for each in above}
+        self._above.update(each["account"] for each in above)
+        return self.network.accounts[number] in self._above
 
     def _branch(self, number: int) -> dict[str, Any]:
         return self.network.nodes[number].client.ask("GET", "/v1/branch").value
@@ -145,11 +147,14 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
         answers = [content for content in told if kind_of(content) not in UNASKED]
         tried, answered = tried + len(contents), answered + len(answers)
         whole = b"".join(contents)
+        split.was_above(split.other)
         for answer in answers:
             if key == split.key(split.other):
                 if kind_of(answer) in SHOWING and is_for(split.kept[split.other], answer):
                     continue
-                if is_of_above(answer) and split.is_above(split.other):
+                if kind_of(answer) == frames.CHILD:
+                    continue  # not asked for: it has waited since this node was on the committee above
+                if is_of_above(answer) and split.was_above(split.other):
                     continue  # told, and not asked for: it is on the committee above, as the target may be by now
                 if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
                     assert is_before(answer)
@@ -181,7 +186,7 @@ def is_of_above(answer: bytes) -> bool:
         operations = codec.decode(codec.octets_upto(frames.values_of(answer)[1], SEGMENT_BYTES_MAX, "bad_segment"))
         codes = [codec.items(each, 11, "bad_segment")[0] for each in codec.items(operations, SEGMENT_BYTES_MAX, "")]
         return not {ChildSeal.CODE, Decision.CODE}.isdisjoint(codes)
-    return kind_of(answer) in (frames.CHILD, frames.UPPER) or level_of(answer) > 1
+    return kind_of(answer) == frames.UPPER or level_of(answer) > 1
 
 
 def is_before(answer: bytes) -> bool:
