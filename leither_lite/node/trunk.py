@@ -15,6 +15,7 @@ from leither_lite.effects import Effects, Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import (
     HEADER_BYTES_MAX,
+    LEVEL_MAX,
     Header,
     decode_roster,
     header_digest,
@@ -28,7 +29,7 @@ from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.roots import Roots, RootSeal
-from leither_lite.limits import ADDRESS_BYTES_MAX, DIGEST_BYTES, KEY_BYTES, UINT_MAX
+from leither_lite.limits import ADDRESS_BYTES_MAX, DIGEST_BYTES, ID_BITS, ID_BYTES, KEY_BYTES, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.peers import Peers
 from leither_lite.store import keys
@@ -154,6 +155,10 @@ class Trunk:
             self.hand_over(effects, take_handover(each))
         if root.pulse < self.pulse:
             return
+        floors = codec.items(floors, LEVELS_MAX, "bad_branch")
+        if self.roots.knows(header_digest(seal.header), root.pulse) and self._is_known(floors, root.pulse):
+            self.know(_take_hints(hints))
+            return
         if known < self._newest_handover < root.pulse and not self._is_sealed(seal):
             self._asked_ms = None  # a step nearer: ask on from there
             self.ask(effects, source, now_ms)
@@ -162,7 +167,7 @@ class Trunk:
             effects.work.append((source, len(seal.signatures)))
         self.roots.check(seal)
         try:
-            branch = apply(self.branch, seal, codec.items(floors, LEVELS_MAX, "bad_branch"))
+            branch = apply(self.branch, seal, floors)
         except RemoteError as error:
             if error.reason == "branch_base":
                 self.ask(effects, source, now_ms)
@@ -175,6 +180,14 @@ class Trunk:
         branch = Branch(branch.seal, own)  # pages of other ways, of which there is no end, are not kept here
         self.know(_take_hints(hints))
         self.arrive(effects, branch, now_ms, source)
+
+    def _is_known(self, floors: list[Value], pulse: int) -> bool:
+        """True if what comes is here already: there are several who tell it. Raises RemoteError("bad_branch")."""
+        if not floors:
+            return False
+        level, bits, prefix = codec.fields(floors[-1], 10, "bad_branch")[:3]
+        level, bits = codec.uint(level, LEVEL_MAX, "bad_branch"), codec.uint(bits, ID_BITS, "bad_branch")
+        return self.has_arrived(level, bits, codec.octets(prefix, ID_BYTES, "bad_branch"), pulse)
 
     @property
     def _newest_handover(self) -> int:

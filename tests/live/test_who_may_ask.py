@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from random import Random
+from time import monotonic
 from typing import Any, Final
 
 import pytest
@@ -49,6 +50,7 @@ class Split:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._above: set[str] = set()
+        self._looked_s = 0.0
         nodes = network.nodes
         pays = count()
         places: list[str] = []
@@ -74,10 +76,16 @@ class Split:
         self.id = bytes.fromhex(network.organization)
         self.pulse = int(nodes[self.target].status()["pulse"])
 
+    def look(self) -> None:
+        """See who is on the roster above the target's group; at most once a pulse."""
+        if monotonic() - self._looked_s > PULSE_MS / 1000:
+            self._above.update(each["account"] for each in self._branch(self.target)["floors"][-1]["roster"])
+            self._looked_s = monotonic()
+
     def was_above(self, number: int) -> bool:
-        """True if a node's key has been seen on the roster that the target tells what its group has sealed."""
-        above = self._branch(self.target)["floors"][-1]["roster"]
-        self._above.update(each["account"] for each in above)
+        """True if a node has been seen on that roster."""
+        self._looked_s = 0.0
+        self.look()
         return self.network.accounts[number] in self._above
 
     def _branch(self, number: int) -> dict[str, Any]:
@@ -96,16 +104,19 @@ class Split:
         return keyfile.load(self.network.folders[number] / keyfile.NODE_KEY)
 
 
-def heard(raw: Raw, contents: list[bytes]) -> list[bytes]:
-    """What comes until the node has taken all of these frames: it answers what is asked last, last."""
+def heard(raw: Raw, contents: list[bytes], look: Callable[[], None]) -> list[bytes]:
+    """What comes until the node has taken all of these frames: it answers what is asked last, last. `look` is called
+    all the while."""
     before = sum(kind_of(content) == frames.WANT_CHARTER for content in contents)
     for content in (*contents, bytes([0x81, frames.WANT_CHARTER])):
         for step in range(STEPS_MAX):
+            look()
             if raw.push(content):
                 break
             assert step + 1 < STEPS_MAX, "it takes nothing"
     told: list[bytes] = []
     for _ in range(STEPS_MAX):
+        look()
         raw.push(wait_s=0.05)
         told, raw.frames = told + raw.frames, []
         if sum(kind_of(content) == frames.CHARTER for content in told) > before:
@@ -133,6 +144,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
 
 def drop(network: Network, number: int) -> None:
     """Forget somebody who has applied, and does not come."""
+    shutil.rmtree(network.folders[number])
     for each in (network.folders, network.ports, network.accounts):
         del each[number]
 
@@ -143,22 +155,16 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
     tried = answered = 0
     for kind in sorted(frames.KINDS - {2}):
         contents = list(questions(kind, known, key))
-        told = heard(raw, contents)[:-1]
+        told = heard(raw, contents, split.look)[:-1]
         answers = [content for content in told if kind_of(content) not in UNASKED]
+        if key == split.key(split.other):
+            answers = [content for content in answers if not is_told(split, content)]
         tried, answered = tried + len(contents), answered + len(answers)
         whole = b"".join(contents)
-        split.was_above(split.other)
         for answer in answers:
-            if key == split.key(split.other):
-                if kind_of(answer) in SHOWING and is_for(split.kept[split.other], answer):
-                    continue
-                if kind_of(answer) == frames.CHILD:
-                    continue  # not asked for: it has waited since this node was on the committee above
-                if is_of_above(answer) and split.was_above(split.other):
-                    continue  # told, and not asked for: it is on the committee above, as the target may be by now
-                if kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
-                    assert is_before(answer)
-                    continue
+            if key == split.key(split.other) and kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
+                assert is_before(answer)
+                continue
             assert kind_of(answer) == frames.CHARTER or wrong(contents[0], answer, key) == "", (kind, answer.hex())
             found = [each for each in (*secrets.books, *secrets.items) if each in answer and each not in whole]
             assert found == [], (kind, answer.hex())
@@ -168,6 +174,14 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
             assert [*map(kind_of, answers)] in ([], [frames.REFUSED] * len(contents)), kind
     raw.close()
     return tried, answered
+
+
+def is_told(split: Split, answer: bytes) -> bool:
+    """True for what is told to the other node, and was not asked for: receipts, and the agreement above."""
+    if kind_of(answer) in SHOWING:
+        return is_for(split.kept[split.other], answer)
+    # A child's seal has waited since the other node was on the committee above.
+    return kind_of(answer) == frames.CHILD or (is_of_above(answer) and split.was_above(split.other))
 
 
 def is_for(node: Node, answer: bytes) -> bool:

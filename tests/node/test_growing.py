@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
+from leither_lite import codec
 from leither_lite.errors import LocalError
+from leither_lite.ledger.branch import LEVELS_MAX
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import KEPT_TICKS
 from leither_lite.ledger.structure import is_large
@@ -184,3 +186,35 @@ def test_pages_of_other_ways_are_not_kept() -> None:
         kept = list(node.between.trunk._branches)
         assert kept
         assert [each for each in kept if not is_prefix(key.account, each[2], each[1])] == []
+
+
+def test_a_branch_that_is_here_is_not_asked_for_again() -> None:
+    """What several tell of one root header is taken once: a difference from a page that is gone makes nobody ask."""
+    told: dict[bytes, int] = {}
+    told_again = 0
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        if frames.kind_of(content) == frames.BRANCH:
+            told[content] = source
+        return True
+
+    with checked_once():
+        world = Groups(group_max=DEEP)
+        world.passes = passes
+        world.grown()
+        pay(world, 1, 2)
+        world.until(world.is_at_rest)
+        world.run(PULSE_MS)  # nobody has asked just before
+        for index, (node, key) in enumerate(zip(world.nodes, world.keys, strict=True)):
+            branch = node.between.trunk.branch
+            assert branch is not None
+            place = [branch.floors[-1].level, branch.floors[-1].bits, branch.floors[-1].prefix]
+            for content, source in told.items():
+                _, header, _, _, floors, _ = frames.values_of(content)
+                lowest = codec.items(codec.items(floors, LEVELS_MAX, "")[-1], 10, "")
+                if header == branch.seal.header and lowest[:3] == place and lowest[8]:
+                    told_again += 1
+                    event = FrameReceived(world.keys[source].public, content)
+                    sends = node.turn([event], world.machines[index].now_ms).sends
+                    assert frames.WANT_BRANCH not in [frames.kind_of(each) for _, each in sends], key.account.hex()
+    assert told_again
