@@ -41,7 +41,7 @@ from leither_lite.ledger.upper_operations import APPOINT, CALL, KEPT, ChildSeal,
 from leither_lite.tree.node import EMPTY, branch, group, meta, node_pulse, node_sum
 
 KEPT_TICKS: Final = 60
-"""After so long an offer that was not taken up is over."""
+"""After so long an offer that was not taken up is over; at once where the parent has no room for the parts."""
 CALLED_TICKS: Final = 120
 """A child that has not followed a call for so long gets a new roster."""
 
@@ -226,12 +226,13 @@ def judge_decision(parent: Parent, decision: Decision) -> str:
         return "no_offer"
     buddy = parent.children.get(buddy_of(child.place)) if child.bits else None
     is_mutual = buddy is not None and buddy.offer.kind == MERGE
+    after = len(parent.children) - 1 + len(child.offer.successors)
+    is_over = child.offer.kind == SPLIT and after > parent.group.rules.members_max
     if decision.kind == KEPT:
-        return "" if parent.date >= child.offered + KEPT_TICKS else "too_early"
+        return "" if is_over or parent.date >= child.offered + KEPT_TICKS else "too_early"
     if child.offer.kind == MERGE:
         return "" if is_mutual and len(parent.children) > 2 and child.prefix < buddy_of(child.place)[0] else "no_buddy"
-    after = len(parent.children) - 1 + len(child.offer.successors)
-    return "" if after <= parent.group.rules.members_max else "too_many"
+    return "too_many" if is_over else ""
 
 
 class Decided(NamedTuple):
@@ -246,10 +247,8 @@ def decided(parent: Parent, decision: Decision, seed: bytes) -> Decided:
     """What a decision that is allowed does; `seed` (32 bytes) is what rosters are drawn by."""
     child = parent.children[decision.place]
     willing = decode_willing(parent.shown.get(child.willing, NOBODY))
-    if decision.kind == CALL:
-        return Decided((), (child._replace(called=max(parent.date, 1)),))
-    if decision.kind == KEPT:
-        return Decided((), (child._replace(offer=NOTHING, offered=0),))
+    if decision.kind in (CALL, KEPT):
+        return Decided((), (child._replace(offer=NOTHING, offered=0, called=max(parent.date, 1)),))
     if decision.kind == APPOINT:
         others = tuple(each for each in willing if each.key not in child.sealers)
         roster = draw(others or willing, seed, parent.group.rules.roster_max)

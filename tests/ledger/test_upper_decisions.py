@@ -106,10 +106,12 @@ def test_a_merge_takes_two_and_leaves_another(forest: Forest) -> None:
 
 
 def test_too_many_children(forest: Forest) -> None:
-    for most, reason in ((3, ""), (2, "too_many")):
+    """Then the group is kept as it is at once: what is below it goes on."""
+    for most, reason, kept in ((3, "", "too_early"), (2, "too_many", "")):
         forest.rule(Rules(members_max=most))
-        assert judge_decision(parent_of(forest, offer=HALVES), Decision(LEFT, CHANGED)) == reason
-    assert judge_decision(parent_of(forest, offer=HALVES), Decision(LEFT, KEPT)) == ""
+        parent = parent_of(forest, offer=HALVES, offered=1_000)
+        assert judge_decision(parent, Decision(LEFT, CHANGED)) == reason
+        assert judge_decision(parent, Decision(LEFT, KEPT)) == kept
 
 
 def decide(forest: Forest, kind: int, **changes: Any) -> UpperBody:
@@ -140,7 +142,8 @@ def test_kept_and_called(forest: Forest) -> None:
     root_of(forest).children[LEFT] = before
     wake(forest, KEPT_TICKS)
     before = root_of(forest).children[LEFT]
-    assert decide(forest, KEPT, offer=HALVES, offered=0).children[LEFT] == before
+    kept = decide(forest, KEPT, offer=HALVES, offered=0).children[LEFT]
+    assert kept == before._replace(called=root_of(forest).header.tick)
 
 
 def test_changed(forest: Forest) -> None:
