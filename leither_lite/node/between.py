@@ -108,6 +108,7 @@ class Between:
         self.trunk.address_of = self._address_of
         self.seats.on_child = self._on_child
         books.on_body = self.courier.sealed
+        committee.on_lock = self.trunk.keep
         self.errands.know(books.group.state.willing)
         if not books.group.is_root:
             committee.slot_ms = self._slot_ms
@@ -221,9 +222,15 @@ class Between:
             if peer in seat.books.sealers:
                 seat.committee.tell_newest(effects, peer)
 
-    def look(self, effects: Effects, source: bytes, now_ms: int) -> None:
-        """A peer is in another group: where the own one is the root still, ask what has become of that."""
-        if not self.is_split and self.trunk.branch is None:
+    @property
+    def newest(self) -> int:
+        """The pulse of the newest root header above the own group; 0 where there is none above it."""
+        return self.trunk.pulse if self.is_split else 0
+
+    def look(self, effects: Effects, source: bytes, status: frames.Status, now_ms: int) -> None:
+        """A peer has told how far it is: ask what has become of the whole, or for a root header that has not come."""
+        is_late = status.root > self.newest and now_ms - self.trunk.arrived_ms >= self._clock.pulse_ms
+        if is_late if self.is_split else status.bits and self.trunk.branch is None:
             self.trunk.ask(effects, source, now_ms)
 
     def shown_node(self) -> tuple[tuple[bytes, int], bytes] | None:

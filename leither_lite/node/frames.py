@@ -67,6 +67,8 @@ class Status(NamedTuple):
     bits: int = 0
     prefix: bytes = bytes(ID_BYTES)
     """Of its level-1 group."""
+    root: int = 0
+    """The pulse of the newest root header above that group."""
 
     def encode(self) -> bytes:
         """The frame."""
@@ -75,7 +77,7 @@ class Status(NamedTuple):
     @classmethod
     def take(cls, values: list[Value]) -> Status:
         """Raises RemoteError("bad_status")."""
-        _, pulse, digest, tick, counts, bits, prefix = codec.fields(values, 7, "bad_status")
+        _, pulse, digest, tick, counts, bits, prefix, root = codec.fields(values, 8, "bad_status")
         return cls(
             codec.uint(pulse, UINT_MAX, "bad_status"),
             codec.octets(digest, DIGEST_BYTES, "bad_status"),
@@ -83,6 +85,7 @@ class Status(NamedTuple):
             codec.uint(counts, 1, "bad_status"),
             codec.uint(bits, ID_BITS, "bad_status"),
             codec.octets(prefix, ID_BYTES, "bad_status"),
+            codec.uint(root, UINT_MAX, "bad_status"),
         )
 
 

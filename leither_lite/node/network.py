@@ -128,8 +128,8 @@ class Network:
         header = self._books.header
         group = self._books.group
         digest = group.digest if group.header.pulse == header.pulse else group.header.previous
-        place = group.bits, group.prefix
-        return Status(header.pulse, digest, self._clock.tick(now_ms), int(self._clock.counts), *place)
+        above = group.bits, group.prefix, self._between.newest
+        return Status(header.pulse, digest, self._clock.tick(now_ms), int(self._clock.counts), *above)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -305,12 +305,12 @@ class Network:
         peer = self.peers.connected[source]
         group = self._books.group
         peer.bits, peer.prefix, peer.pulse = status.bits, status.prefix, status.pulse
+        self._between.look(effects, source, status, now_ms)
         if (status.bits, status.prefix) != (group.bits, group.prefix):
             peer.status = None
             # Where the whole was split, this node may have missed only that.
             if group.is_root and status.pulse >= group.header.pulse:
                 peer.status = status._replace(pulse=group.header.pulse + 1)
-            self._between.look(effects, source, now_ms)
             self._catchup.poll(effects, now_ms, source)
             return
         peer.status = status

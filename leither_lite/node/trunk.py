@@ -318,6 +318,10 @@ class Trunk:
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
+    def keep(self, effects: Effects) -> None:
+        """Keep them with a vote that may bind: whoever starts again must know what that was built on."""
+        effects.writes += self.writes()
+
     def writes(self) -> list[Write]:
         """What is to be kept of the root headers that came since the last call: with what is written anyway."""
         writes: list[Write] = []

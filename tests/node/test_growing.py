@@ -8,15 +8,19 @@ import pytest
 
 from leither_lite import codec
 from leither_lite.errors import LocalError
+from leither_lite.header import Header
 from leither_lite.ledger.branch import LEVELS_MAX
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import KEPT_TICKS
 from leither_lite.ledger.structure import is_large
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, OpenAccount
+from leither_lite.node.network import STATUS_MS
 from leither_lite.node.upper_books import UpperBooks
+from leither_lite.pulse.votes import PRECOMMIT, Vote
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
+from leither_lite.store import keys
 from leither_lite.tree.node import is_prefix
 from tests.node.groups import TERM_TICKS, Groups
 
@@ -218,3 +222,68 @@ def test_a_branch_that_is_here_is_not_asked_for_again() -> None:
                     sends = node.turn([event], world.machines[index].now_ms).sends
                     assert frames.WANT_BRANCH not in [frames.kind_of(each) for _, each in sends], key.account.hex()
     assert told_again
+
+
+def test_who_has_locked_knows_what_it_built_on() -> None:
+    """All who precommitted lose their power before anybody has decided: the root header that the proposal builds on is
+    another than the newest by then, and nobody tells it again."""
+    with checked_once():
+        world = Groups().grown()
+        payer, payee = world.apart()
+        place = world.nodes[payer].group.prefix
+        members = [index for index, node in enumerate(world.nodes) if node.group.prefix == place]
+        others = [index for index in range(len(world.keys)) if index not in (*members, payee)]
+
+        def passes(source: int, peer: bytes, content: bytes) -> bool:
+            if source not in members or frames.kind_of(content) != frames.VOTE:
+                return True
+            vote = Vote.take(frames.one(content, ""))
+            return vote.place.level > 1 or vote.step != PRECOMMIT
+
+        for _ in range(3):
+            pay(world, *others[:2])
+            world.run(2 * PULSE_MS)
+        world.passes = passes
+        pay(world, payer, payee)
+        sealers = [index for index in members if world.keys[index].public in world.nodes[payer].group.roster_keys]
+        world.until(lambda: all(world.nodes[at].committee.engine.agreement.locked_round >= 0 for at in sealers))
+        anchors = {
+            Header.decode(proposal.header).pulse - 1
+            for at in sealers
+            if (proposal := (engine := world.nodes[at].committee.engine).proposal(engine.agreement.locked)) is not None
+        }
+        for _ in range(2):
+            pay(world, *others[:2])
+            world.run(2 * PULSE_MS)
+        assert min(node.between.trunk.pulse for node in world.nodes) > max(anchors)
+        assert [
+            at for at in sealers if any(world.machines[at].disk.get(keys.root(each)) is None for each in anchors)
+        ] == []
+        for index in members:
+            world.machines[index].stop()
+            world.machines[index].start()
+        world.passes = lambda source, peer, content: True
+        world.until(world.is_at_rest)
+    assert world.nodes[payee].group.entries[world.keys[payee].account].record.balance > GIVEN
+
+
+def test_a_root_header_that_was_missed_is_asked_for() -> None:
+    """It was the last one for now: who missed it learns so from what its peers say of themselves."""
+    with checked_once():
+        world = Groups().grown()
+        behind = next(at for at, node in enumerate(world.nodes) if not list(node.between.seats))
+        place = world.nodes[behind].group.prefix
+        payer, payee = [at for at, node in enumerate(world.nodes) if node.group.prefix != place][:2]
+
+        def passes(source: int, peer: bytes, content: bytes) -> bool:
+            return peer != world.keys[behind].public or frames.kind_of(content) != frames.BRANCH
+
+        world.passes = passes
+        before = world.nodes[behind].between.trunk.pulse
+        pay(world, payer, payee)
+        world.until(lambda: all(not node.books.has_work and not node.group.pending.items for node in world.nodes))
+        world.run(3 * PULSE_MS)
+        newest = world.nodes[payer].between.trunk.pulse
+        assert world.nodes[behind].between.trunk.pulse == before < newest
+        world.passes = lambda source, peer, content: True
+        world.until(lambda: world.nodes[behind].between.trunk.pulse >= newest, 2 * STATUS_MS)
