@@ -108,7 +108,7 @@ class Between:
         self.trunk.address_of = self._address_of
         self.seats.on_child = self._on_child
         books.on_body = self.courier.sealed
-        committee.on_lock = self.trunk.keep
+        committee.on_signed = self.trunk.keep
         self.errands.know(books.group.state.willing)
         if not books.group.is_root:
             committee.slot_ms = self._slot_ms

@@ -59,7 +59,7 @@ class Committee(Bench):
         super().__init__(scope, board.bodies_bytes, key, books, peers, clock, holders, engine)
         self.comeback = comeback
         self.on_sealed: Callable[[Effects, int], None] = lambda effects, now_ms: None
-        self.on_lock: Callable[[Effects], None] = lambda effects: None
+        self.on_signed: Callable[[Effects], None] = lambda effects: None
         self.want_body: Callable[[Effects, bytes], None] = lambda effects, source: None
         self._wanted_round: int | None = None
         self._cycle_passed = False
@@ -203,9 +203,9 @@ class Committee(Bench):
                 self.evidence.record(effects, output.evidence)
             elif isinstance(output, KeepBody):
                 self._write_body(effects, output.proposal)
-                self.on_lock(effects)
             else:
                 effects.writes += self._scope.writes([output])
+                self.on_signed(effects)
 
     def _send(self, effects: Effects, send: Send, now_ms: int) -> None:
         content = frames.message_frame(send.message)

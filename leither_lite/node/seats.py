@@ -41,7 +41,7 @@ class Seats(Tenure):
         committee.slot_ms = lambda: self._slot_ms(seat)
         committee.may_begin = lambda now_ms: self._is_under_root(seat)
         committee.on_sealed = lambda effects, now_ms: self._sealed(effects, seat, now_ms)
-        committee.on_lock = self._trunk.keep
+        committee.on_signed = self._trunk.keep
 
     # -- time ------------------------------------------------------------------------------------------------------
 

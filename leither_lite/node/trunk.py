@@ -319,7 +319,7 @@ class Trunk:
     # -- keeping ---------------------------------------------------------------------------------------------------
 
     def keep(self, effects: Effects) -> None:
-        """Keep them with a vote that may bind: whoever starts again must know what that was built on."""
+        """Keep them with what is signed: others may be bound to it, and it must be known here what that builds on."""
         effects.writes += self.writes()
 
     def writes(self) -> list[Write]:

@@ -13,11 +13,12 @@ from leither_lite.ledger.branch import LEVELS_MAX
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import KEPT_TICKS
 from leither_lite.ledger.structure import is_large
+from leither_lite.limits import QUORUM
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, OpenAccount
 from leither_lite.node.network import STATUS_MS
 from leither_lite.node.upper_books import UpperBooks
-from leither_lite.pulse.votes import PRECOMMIT, Vote
+from leither_lite.pulse.votes import PRECOMMIT, PREVOTE, Vote
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from leither_lite.store import keys
@@ -224,9 +225,10 @@ def test_a_branch_that_is_here_is_not_asked_for_again() -> None:
     assert told_again
 
 
-def test_who_has_locked_knows_what_it_built_on() -> None:
-    """All who precommitted lose their power before anybody has decided: the root header that the proposal builds on is
-    another than the newest by then, and nobody tells it again."""
+@pytest.mark.parametrize("step", [PREVOTE, PRECOMMIT])
+def test_who_has_voted_knows_what_it_built_on(step: int) -> None:
+    """All who voted lose their power before anybody has heard it: by then the root header that the proposal builds on
+    is not the newest any more, and nobody tells it again."""
     with checked_once():
         world = Groups().grown()
         payer, payee = world.apart()
@@ -238,7 +240,18 @@ def test_who_has_locked_knows_what_it_built_on() -> None:
             if source not in members or frames.kind_of(content) != frames.VOTE:
                 return True
             vote = Vote.take(frames.one(content, ""))
-            return vote.place.level > 1 or vote.step != PRECOMMIT
+            return vote.place.level > 1 or vote.step != step
+
+        def built_on() -> dict[int, int]:
+            """The root pulses that those have voted on who have."""
+            found = {}
+            for at in sealers:
+                engine = world.nodes[at].committee.engine
+                vote = engine.agreement.vote(0, step, world.keys[at].public)
+                proposal = None if vote is None else engine.proposal(vote.digest)
+                if proposal is not None:
+                    found[at] = Header.decode(proposal.header).pulse - 1
+            return found
 
         for _ in range(3):
             pay(world, *others[:2])
@@ -246,19 +259,14 @@ def test_who_has_locked_knows_what_it_built_on() -> None:
         world.passes = passes
         pay(world, payer, payee)
         sealers = [index for index in members if world.keys[index].public in world.nodes[payer].group.roster_keys]
-        world.until(lambda: all(world.nodes[at].committee.engine.agreement.locked_round >= 0 for at in sealers))
-        anchors = {
-            Header.decode(proposal.header).pulse - 1
-            for at in sealers
-            if (proposal := (engine := world.nodes[at].committee.engine).proposal(engine.agreement.locked)) is not None
-        }
+        world.until(lambda: len(built_on()) >= QUORUM[len(sealers)])
+        pulses = built_on()
         for _ in range(2):
             pay(world, *others[:2])
             world.run(2 * PULSE_MS)
-        assert min(node.between.trunk.pulse for node in world.nodes) > max(anchors)
-        assert [
-            at for at in sealers if any(world.machines[at].disk.get(keys.root(each)) is None for each in anchors)
-        ] == []
+        for at, pulse in pulses.items():
+            assert world.nodes[at].between.trunk.pulse > pulse
+            assert world.machines[at].disk.get(keys.root(pulse)) is not None
         for index in members:
             world.machines[index].stop()
             world.machines[index].start()
