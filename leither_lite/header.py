@@ -34,8 +34,10 @@ ROSTER_BYTES_MAX: Final = 1 + max(QUORUM) * (2 + KEY_BYTES)
 
 _HEADER_FIELDS: Final = 12
 HEADER_BYTES_MAX: Final = 215  # with every integer at its longest
-DECODED_MAX: Final = 1_024
-"""So many headers, and as many rosters, are kept decoded: a turn asks for the same few many times. 2 MB at most."""
+HEADERS_MAX: Final = 256
+"""So many headers are kept decoded: a turn asks for the same few many times. 256 KB at most."""
+ROSTERS_MAX: Final = 1_024
+"""So many rosters are kept decoded: each root pulse asks for those of all children. 700 KB at most."""
 
 Signatures: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Pairs of a public key (32 bytes) and its Ed25519 signature (64 bytes)."""
@@ -89,7 +91,7 @@ class Header:
         return _header_of(data)
 
 
-@lru_cache(DECODED_MAX)
+@lru_cache(HEADERS_MAX)
 def _header_of(data: bytes) -> Header:
     reason = "header_fields"
     value = codec.decode(data)
@@ -154,7 +156,7 @@ def encode_roster(keys: Sequence[bytes]) -> bytes:
     return codec.encode(list(keys))
 
 
-@lru_cache(DECODED_MAX)
+@lru_cache(ROSTERS_MAX)
 def decode_roster(data: bytes, empty_allowed: bool = False) -> tuple[bytes, ...]:
     """The public keys of R, chief first; none (whoever may seal the parent's) only where `empty_allowed`.
 

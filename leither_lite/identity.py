@@ -16,6 +16,9 @@ from nacl.exceptions import CryptoError
 from leither_lite.errors import RemoteError
 from leither_lite.limits import ID_BYTES, KEY_BYTES, SEED_BYTES, SIGNATURE_BYTES
 
+IDS_MAX: Final = 1_024
+"""So many keys' ids are remembered: 260 KB at most."""
+
 
 def person(tag: str) -> bytes:
     """The BLAKE2b `person` field of a tag such as "leaf": 16 bytes, zero-padded."""
@@ -45,7 +48,7 @@ def h32(tag: str, data: bytes) -> bytes:
     return hasher.digest()
 
 
-@lru_cache(4096)
+@lru_cache(IDS_MAX)
 def account_id(public_key: bytes) -> bytes:
     """The 20-byte id of a 32-byte public key: SHA-1, the BEP 44 target of the key's record."""
     return hashlib.sha1(public_key, usedforsecurity=False).digest()
