@@ -229,8 +229,10 @@ class Between:
 
     def look(self, effects: Effects, source: bytes, status: frames.Status, now_ms: int) -> None:
         """A peer has told how far it is: ask what has become of the whole, or for a root header that has not come."""
-        is_late = status.root > self.newest and now_ms - self.trunk.arrived_ms >= self._clock.pulse_ms
-        if is_late if self.is_split else status.bits and self.trunk.branch is None:
+        peer, still_ms = self._peers.connected[source], now_ms - self.trunk.arrived_ms
+        is_ahead = status.root > self.newest != peer.asked_at and still_ms >= self._clock.pulse_ms
+        if is_ahead if self.is_split else status.bits and self.trunk.branch is None:
+            peer.asked_at = self.newest
             self.trunk.ask(effects, source, now_ms)
 
     def shown_node(self) -> tuple[tuple[bytes, int], bytes] | None:

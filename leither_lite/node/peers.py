@@ -51,6 +51,8 @@ class Peer:
     """When it was last told where this node is."""
     failed_ms: int | None = None
     """When it last did not give what it should have."""
+    asked_at: int = -1
+    """The newest root pulse here when it was asked for a newer one: it is asked once."""
     needs_state: bool = False
     """True where it has not the bodies that this node lacks, only the state after them."""
 

@@ -16,6 +16,7 @@ from leither_lite.ledger.structure import is_large
 from leither_lite.limits import QUORUM
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, OpenAccount
+from leither_lite.node.frames import Status
 from leither_lite.node.network import STATUS_MS
 from leither_lite.node.upper_books import UpperBooks
 from leither_lite.pulse.votes import PRECOMMIT, PREVOTE, Vote
@@ -295,3 +296,18 @@ def test_a_root_header_that_was_missed_is_asked_for() -> None:
         assert world.nodes[behind].between.trunk.pulse == before < newest
         world.passes = lambda source, peer, content: True
         world.until(lambda: world.nodes[behind].between.trunk.pulse >= newest, 2 * STATUS_MS)
+
+
+def test_who_says_to_be_ahead_is_asked_once() -> None:
+    """A liar does not keep a node from asking others."""
+    with checked_once():
+        world = Groups().grown()
+        node, machine = world.nodes[1], world.machines[1]
+        liar = next(iter(node.peers.connected))
+        asked = 0
+        for _ in range(4):
+            world.run(3 * PULSE_MS)
+            status = Status(node.group.header.pulse, node.group.digest, 0, 0, root=10**9).encode()
+            sends = node.turn([FrameReceived(liar, status)], machine.now_ms).sends
+            asked += sum(peer == liar and frames.kind_of(each) == frames.WANT_BRANCH for peer, each in sends)
+    assert asked == 1
