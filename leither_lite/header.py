@@ -37,7 +37,7 @@ HEADER_BYTES_MAX: Final = 215  # with every integer at its longest
 HEADERS_MAX: Final = 256
 """So many headers are kept decoded: a turn asks for the same few many times. 256 KB at most."""
 ROSTERS_MAX: Final = 1_024
-"""So many rosters are kept decoded: each root pulse asks for those of all children. 700 KB at most."""
+"""So many rosters are kept decoded: each root pulse asks for those of all children. 1 MB at most, of 7 keys each."""
 
 Signatures: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Pairs of a public key (32 bytes) and its Ed25519 signature (64 bytes)."""

@@ -38,7 +38,7 @@ SUCCESSORS_MAX: Final = 2**SPLIT_BITS_MAX
 WILLING_BYTES_MAX: Final = 4_096
 """W has at most 24 nodes of 111 bytes."""
 DECODED_MAX: Final = 32
-"""So many W's are kept decoded, of a parent's children: 200 KB at most."""
+"""So many W's are kept decoded, of a parent's children: 300 KB at most."""
 
 _FIELDS: Final = 11
 _BAD: Final = "bad_state"

@@ -21,7 +21,7 @@ from leither_lite.ledger.asked import Ask
 from leither_lite.ledger.operations import from_value
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.settling import Reclaim, Resolve, Settle
-from leither_lite.ledger.upper_operations import ChildSeal, Decision
+from leither_lite.ledger.upper_operations import ChildSeal, Decision, upper_from_value
 from leither_lite.limits import SEGMENT_BYTES_MAX
 from leither_lite.node import frames
 from leither_lite.node.frames import kind_of
@@ -162,12 +162,19 @@ def asked(split: Split, key: Key, number: int, known: Known, secrets: Secrets) -
         tried, answered = tried + len(contents), answered + len(answers)
         whole = b"".join(contents)
         for answer in answers:
-            if key == split.key(split.other) and kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
+            is_other = key == split.key(split.other)
+            if is_other and kind == frames.WANT_PULSE and kind_of(answer) != frames.REFUSED:
                 assert is_before(answer)
                 continue
-            assert kind_of(answer) == frames.CHARTER or wrong(contents[0], answer, key) == "", (kind, answer.hex())
-            found = [each for each in (*secrets.books, *secrets.items) if each in answer and each not in whole]
+            due = whole
+            if is_other and kind_of(answer) == frames.CHILD:
+                # It has waited since the other node was on the committee above: the header is due to it, and no more.
+                due += child_header(answer)
+            else:
+                assert kind_of(answer) == frames.CHARTER or wrong(contents[0], answer, key) == "", (kind, answer.hex())
+            found = [each for each in (*secrets.books, *secrets.items) if each in answer and each not in due]
             assert found == [], (kind, answer.hex())
+        answers = [content for content in answers if kind_of(content) != frames.CHILD]
         if kind in (frames.WANT_STATE, frames.PULSE, frames.ADDRESS, frames.TICK, frames.HELD, frames.CHECKPOINT):
             assert [*map(kind_of, answers)] == [frames.REFUSED] * len(contents), kind
         if kind == frames.WANT_SEGMENTS:  # who has a seat above says nothing
@@ -180,8 +187,7 @@ def is_told(split: Split, answer: bytes) -> bool:
     """True for what is told to the other node, and was not asked for: receipts, and the agreement above."""
     if kind_of(answer) in SHOWING:
         return is_for(split.kept[split.other], answer)
-    # A child's seal has waited since the other node was on the committee above.
-    return kind_of(answer) == frames.CHILD or (is_of_above(answer) and split.was_above(split.other))
+    return is_of_above(answer) and split.was_above(split.other)
 
 
 def is_for(node: Node, answer: bytes) -> bool:
@@ -194,13 +200,20 @@ def is_for(node: Node, answer: bytes) -> bool:
     return isinstance(operation, Resolve | Reclaim)
 
 
+def child_header(answer: bytes) -> bytes:
+    """The header in a child's seal."""
+    operation = upper_from_value(frames.values_of(answer)[1])
+    assert isinstance(operation, ChildSeal)
+    return operation.header_bytes
+
+
 def is_of_above(answer: bytes) -> bool:
     """True for what belongs to the agreement of a group above level 1: seals of its children, its state, its votes."""
     if kind_of(answer) == frames.SEGMENT:
         operations = codec.decode(codec.octets_upto(frames.values_of(answer)[1], SEGMENT_BYTES_MAX, "bad_segment"))
         codes = [codec.items(each, 11, "bad_segment")[0] for each in codec.items(operations, SEGMENT_BYTES_MAX, "")]
         return not {ChildSeal.CODE, Decision.CODE}.isdisjoint(codes)
-    return kind_of(answer) == frames.UPPER or level_of(answer) > 1
+    return kind_of(answer) in (frames.CHILD, frames.UPPER) or level_of(answer) > 1
 
 
 def is_before(answer: bytes) -> bool:
