@@ -115,20 +115,23 @@ def upper_willing(
     most `most`, drawn with equal weights; keys rising.
 
     Only of children that have sealed above the pulse `after`, and are not called for a header, where there are
-    `roster_max` of those.
+    `roster_max` of those; else of all that are not called for, where there are so many of those.
     """
     found: dict[bytes, Willing] = {}
+    present: dict[bytes, Willing] = {}
     lively: dict[bytes, Willing] = {}
     for child in children:
         on_roster = frozenset(child.sealers)
-        is_lively = child.pulse > after and not child.called and not child.appointed
+        is_away = bool(child.called or child.appointed)
         for each in decode_willing(shown.get(child.willing, NOBODY)):
             if each.key in on_roster and not each.silent:
                 found[each.key] = each
-                if is_lively:
+                if not is_away:
+                    present[each.key] = each
+                if not is_away and child.pulse > after:
                     lively[each.key] = each
-    if roster_max and len(lively) >= roster_max:
-        found = lively
+    if roster_max:
+        found = next((able for able in (lively, present) if len(able) >= roster_max), found)
     drawn = sorted(found, key=lambda key: h32("draw", seed + key))[:most]
     return tuple(found[key] for key in sorted(drawn))
 

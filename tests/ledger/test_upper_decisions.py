@@ -266,6 +266,27 @@ def test_the_willing_above_level_1() -> None:
     assert upper_willing([child], {}, b"") == ()
 
 
+def test_who_is_known_to_be_away_is_not_drawn() -> None:
+    """Those of children that have sealed lately; where these are too few, of all that the parent has not called for,
+    nor named others in their place; and where those are too few, of all."""
+    nodes = [Willing(key_of(number).public, "a:1", 1, 0) for number in range(8)]
+    rosters = {"lately": nodes[:3], "long ago": nodes[3:4], "called": nodes[4:7], "appointed": nodes[7:]}
+    shown: dict[bytes, bytes] = {}
+    children: dict[str, Child] = {}
+    for number, (name, found) in enumerate(rosters.items()):
+        content = encode_willing(sorted(found))
+        shown[willing_digest(content)] = content
+        roster, prefix, pulse = encode_roster([each.key for each in found]), bytes([number << 6, *bytes(19)]), 9
+        child = Child(2, prefix, pulse, bytes(32), 0, roster, EMPTY, EMPTY, 0, 0, bytes(32), willing_digest(content))
+        children[name] = child
+    children["long ago"] = children["long ago"]._replace(pulse=1)
+    children["called"] = children["called"]._replace(called=5)
+    children["appointed"] = children["appointed"]._replace(appointed=children["appointed"].roster)
+    for roster_max, count in ((3, 3), (4, 4), (7, 8)):
+        drawn = upper_willing(children.values(), shown, b"", roster_max, 5)
+        assert drawn == tuple(sorted(nodes[:count])), f"{roster_max} for a roster"
+
+
 # -- bodies --------------------------------------------------------------------------------------------------------
 
 
