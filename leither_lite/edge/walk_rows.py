@@ -21,6 +21,7 @@ from leither_lite.ledger.sets import read_sent
 from leither_lite.ledger.settling import Settle
 from leither_lite.ledger.state import decode_willing, willing_digest
 from leither_lite.limits import DIGEST_BYTES, ID_BYTES, SEGMENT_BYTES_MAX
+from leither_lite.node.group_states import entries_of
 from leither_lite.node.transfers import DEBITED
 from leither_lite.node.trunk import take_seal
 from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
@@ -200,6 +201,7 @@ _SINGLE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.CHARTER: _read_elsewhere,
     keys.CHECKPOINT: _read_elsewhere,
     keys.GENESIS: _read_elsewhere,
+    **dict.fromkeys(keys.HALVES, entries_of),
     keys.KIN: _kin,
     keys.ORIGIN: _pulse,
     keys.PLACE: _read_elsewhere,

@@ -270,7 +270,7 @@ class Body(Draft):
         group.digest, group.roster, group.inner = self.digest, self.roster, self._inner
         group.sent_out, group.settled_in = self.traffic.sent_out, self.traffic.settled_in
         group.term = max(self.term, self.state.appointed)
-        group.ousted = ()
+        group.ousted, group.opened = (), b""
         group.ahead -= self._is_ahead
         self._is_ahead = False
         if self._above is not None:

@@ -60,8 +60,8 @@ class Group:
     `roster` is R: who may seal the next header. `sealed` and `header` are the last one, `digest` what the next one's
     previous is: after a split or a merge they are the origin's, and `prefix` is another. `vouch` says whether a root
     header that an operation shows is one of the root chain. `ousted`: who would have sealed the next header, had the
-    parent not named others. `ahead`: how many bodies that have done something are
-    executed above the tip.
+    parent not named others. `opened`: what its node has for the digest of S, where a merge has made it and nothing was
+    sealed since; else empty. `ahead`: how many bodies that have done something are executed above the tip.
     """
 
     network: bytes
@@ -86,6 +86,7 @@ class Group:
     page_bytes: int = PAGE_HEAD_BYTES
     vouch: Callable[[Shown], bool] = _vouch_for_none
     ousted: tuple[bytes, ...] = ()
+    opened: bytes = b""
     ahead: int = 0
 
     @property
@@ -266,6 +267,7 @@ def load(
     if pulse is None:
         tip = appointed_tip(reader, tip)
     group = Group(network, supply, tip.roster, sealed, header, tip.digest, tip.state, *tip.place, rules=rules)
+    group.opened = tip.opened
     if tip is not before:
         group.ousted = decode_roster(before.roster, empty_allowed=True)
     entries = entries_at(reader, header.pulse)

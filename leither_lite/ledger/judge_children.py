@@ -41,7 +41,10 @@ from leither_lite.ledger.upper_operations import APPOINT, CALL, KEPT, ChildSeal,
 from leither_lite.tree.node import EMPTY, branch, group, meta, node_pulse, node_sum
 
 KEPT_TICKS: Final = 60
-"""After so long an offer that was not taken up is over; at once where the parent has no room for the parts."""
+"""After so long an offer that was not taken up is over; at once where the parent has no room for the parts, or there is
+no buddy that offers the same."""
+BUDDY_TICKS: Final = 8
+"""So long the offer to be merged waits for the buddy's, where that seals something else."""
 CALLED_TICKS: Final = 120
 """A child that has not followed a call for so long gets a new roster."""
 
@@ -224,15 +227,26 @@ def judge_decision(parent: Parent, decision: Decision) -> str:
         return "" if decode_willing(parent.shown.get(child.willing, NOBODY)) else "nobody"
     if not child.offer.kind:
         return "no_offer"
-    buddy = parent.children.get(buddy_of(child.place)) if child.bits else None
-    is_mutual = buddy is not None and buddy.offer.kind == MERGE
-    after = len(parent.children) - 1 + len(child.offer.successors)
-    is_over = child.offer.kind == SPLIT and after > parent.group.rules.members_max
     if decision.kind == KEPT:
-        return "" if is_over or parent.date >= child.offered + KEPT_TICKS else "too_early"
-    if child.offer.kind == MERGE:
-        return "" if is_mutual and len(parent.children) > 2 and child.prefix < buddy_of(child.place)[0] else "no_buddy"
-    return "too_many" if is_over else ""
+        is_over = _cannot_be(parent, child) or parent.date >= child.offered + KEPT_TICKS
+        return "" if is_over else "too_early"
+    if child.offer.kind == SPLIT:
+        return "too_many" if _cannot_be(parent, child) else ""
+    buddy = parent.children.get(buddy_of(child.place))
+    is_mutual = buddy is not None and buddy.offer.kind == MERGE and len(parent.children) > 2
+    return "" if is_mutual and child.prefix < buddy_of(child.place)[0] else "no_buddy"
+
+
+def _cannot_be(parent: Parent, child: Child) -> bool:
+    """True if no waiting brings what a child has offered: the parent has no room for its parts, or there is no buddy to
+    be merged with, or that has gone on without an offer."""
+    if child.offer.kind == SPLIT:
+        return len(parent.children) - 1 + len(child.offer.successors) > parent.group.rules.members_max
+    buddy = parent.children.get(buddy_of(child.place))
+    if buddy is None or len(parent.children) <= 2:
+        return True
+    is_elsewhere = not buddy.offer.kind and not buddy.called and buddy.pulse > child.pulse
+    return is_elsewhere and parent.date >= child.offered + BUDDY_TICKS
 
 
 class Decided(NamedTuple):

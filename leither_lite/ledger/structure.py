@@ -30,6 +30,7 @@ from leither_lite.tree.tree import SumTree
 END: Final = 0
 SPLIT_BYTES: Final = 7_680
 MERGE_BYTES: Final = 5_120
+"""Of two buddies together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ def is_large(count: int, size: int, members_max: int) -> bool:
 
 
 def is_small(count: int, size: int, members_max: int) -> bool:
-    """True for two buddies that are to be merged, with so many members and bytes together."""
-    return size < MERGE_BYTES and count <= members_max // 2
+    """True for a group of `count` members, whose page counts `size` bytes, that may be merged with one as small: it is
+    less than half of what two may be together, which is far from being split again."""
+    return 2 * size < MERGE_BYTES and 4 * count <= members_max
 
 
 class Part(NamedTuple):

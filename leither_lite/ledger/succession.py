@@ -6,16 +6,19 @@ decides that it does: the parent has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leither_lite.effects import Write
 from leither_lite.errors import Halt
-from leither_lite.header import encode_roster, header_digest
+from leither_lite.header import header_digest, state_digest
 from leither_lite.identity import h32
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import joined
 from leither_lite.ledger.records import Entry, encode_page
 from leither_lite.ledger.sets import PendingSet, sent_content
 from leither_lite.ledger.state import NOTHING, State
-from leither_lite.ledger.structure import Part, draw, entries_of, split, willing_of_both
+from leither_lite.ledger.structure import Part, entries_of, split
 from leither_lite.ledger.tip import Tip
 from leither_lite.ledger.traffic import CYCLE
 from leither_lite.store import keys
@@ -58,10 +61,9 @@ def _page_writes(group: Group, entries: dict[bytes, Entry], tip: Tip) -> list[Wr
     ]
 
 
-def merged_tip(low: Group, high: Group, seed: bytes, roster_max: int) -> tuple[Tip, PendingSet]:
+def merged_tip(low: Group, high: Group, willing: Sequence[Willing], roster: bytes) -> tuple[Tip, PendingSet]:
     """Where the chain of two buddies that their parent has merged goes on from, `low` with the lower prefix, and what
-    they have sent together. `seed` is what the parent has drawn by."""
-    willing = willing_of_both(low.state.willing, high.state.willing, seed)
+    they have sent together. `willing` and `roster` (CBOR): W and R, as the parent has drawn them."""
     pending, settled, invites = PendingSet(), SumTree(modular=True), SumTree()
     for one in (low, high):
         for receipt, pulse in one.pending.items.values():
@@ -79,11 +81,11 @@ def merged_tip(low: Group, high: Group, seed: bytes, roster_max: int) -> tuple[T
         tuple(sorted({*first.frozen, *second.frozen})),
         0,
         0,
-        willing,
+        tuple(willing),
     )
     tip = Tip(
         h32("merge", low.digest + high.digest),
-        encode_roster(draw(willing, seed, roster_max)),
+        roster,
         state,
         low.bits - 1,
         low.prefix,
@@ -91,6 +93,7 @@ def merged_tip(low: Group, high: Group, seed: bytes, roster_max: int) -> tuple[T
         joined(low.bits - 1, low.inner, high.inner),
         (low.sent_out + high.sent_out) % CYCLE,
         (low.settled_in + high.settled_in) % CYCLE,
+        h32("merge", state_digest(first.encode()) + state_digest(second.encode())),
     )
     return tip, pending
 

@@ -28,7 +28,8 @@ class Anchor(NamedTuple):
 
 class Tip(NamedTuple):
     """What the next header of a level-1 group builds on: `digest` is its previous, `term` its term, `roster` (CBOR) who
-    may seal it; `inner`, the counters and `state` are what its body starts from."""
+    may seal it; `inner`, the counters and `state` are what its body starts from. `opened`: what the group's node has
+    for the digest of S until that header, where a merge has made it; empty where it is that of `state`."""
 
     digest: bytes
     roster: bytes
@@ -39,11 +40,12 @@ class Tip(NamedTuple):
     inner: bytes
     sent_out: int
     settled_in: int
+    opened: bytes = b""
 
     @property
     def place(self) -> tuple[int, bytes, int, bytes, int, int]:
         """bits, prefix, term, inner, out, in."""
-        return self[3:]
+        return self[3:9]
 
     @classmethod
     def after(cls, sealed: SealedPulse, state: State) -> Tip:
@@ -62,15 +64,16 @@ class Tip(NamedTuple):
         )
 
     def encode(self) -> bytes:
-        """CBOR [digest, R, S, W, bits, prefix, term, inner, out, in]."""
-        return encode([self.digest, self.roster, self.state.encode(), self.state.encode_willing(), *self.place])
+        """CBOR [digest, R, S, W, bits, prefix, term, inner, out, in, opened]."""
+        state = self.state
+        return encode([self.digest, self.roster, state.encode(), state.encode_willing(), *self.place, self.opened])
 
     @classmethod
     def decode(cls, content: bytes) -> Tip:
         """Raises RemoteError("bad_tip"), or a reason of the codec, of rosters or of states."""
         reason = "bad_tip"
-        values = codec.fields(codec.decode(content), 10, reason)
-        digest, roster, state, willing, bits, prefix, term, inner, sent_out, settled_in = values
+        values = codec.fields(codec.decode(content), 11, reason)
+        digest, roster, state, willing, bits, prefix, term, inner, sent_out, settled_in, opened = values
         tip = cls(
             codec.octets(digest, DIGEST_BYTES, reason),
             codec.octets_upto(roster, ROSTER_BYTES_MAX, reason),
@@ -83,10 +86,13 @@ class Tip(NamedTuple):
             codec.octets(inner, NODE_BYTES, reason),
             codec.uint(sent_out, UINT_MAX, reason),
             codec.uint(settled_in, UINT_MAX, reason),
+            codec.octets_upto(opened, DIGEST_BYTES, reason),
         )
         decode_roster(tip.roster, empty_allowed=True)
         if not zero_padded(tip.prefix, tip.bits):
             raise RemoteError(reason, "a prefix is not zero beyond its bits")
+        if tip.opened and len(tip.opened) != DIGEST_BYTES:
+            raise RemoteError(reason, "a digest is cut short")
         if not tip.term and not tip.bits:
             raise RemoteError(reason, "no group has such a tip")
         return tip

@@ -13,19 +13,16 @@ from leither_lite import codec
 from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
-from leither_lite.header import Header, signatures_value
+from leither_lite.header import Header
 from leither_lite.identity import Key, account_id
 from leither_lite.ledger.children import Child
 from leither_lite.ledger.enacted import appointed_write
-from leither_lite.ledger.group import Group
 from leither_lite.ledger.roots import Roots
 from leither_lite.ledger.signed import Status
-from leither_lite.ledger.state import SPLIT, encode_willing, willing_digest
-from leither_lite.ledger.structure import Part, part_of, willing_under
-from leither_lite.ledger.succession import part_writes, parts_of
-from leither_lite.ledger.upper import new_children, new_root
+from leither_lite.ledger.state import SPLIT
 from leither_lite.limits import ID_BYTES
 from leither_lite.node import frames
+from leither_lite.node.becoming import Becoming
 from leither_lite.node.books import Books
 from leither_lite.node.clock import Clock
 from leither_lite.node.comeback import Comeback
@@ -50,8 +47,6 @@ PATIENCE_PULSES: Final = 10
 """For so long it is left to the committee to tell its parent what is sealed; then every member does."""
 CALL_PULSES: Final = 15
 """How often those above are asked to look after the own group, while nothing goes on in it."""
-ROOTS_SHOWN: Final = 64
-"""So many of its own last headers a root group remembers as root headers, when it is split."""
 
 
 class Between:
@@ -103,11 +98,13 @@ class Between:
         )
         self.finder = Finder(peers, self.trunk, self.seats, self.errands)
         self.courier = Courier(reader, books, self.trunk, self.finder, key.public)
+        self.becoming = Becoming(reader, key, books, self.trunk, self.seats, self.errands)
         self.trunk.on_branch = self._on_branch
         self.trunk.know = self.errands.know
         self.trunk.address_of = self._address_of
         self.seats.on_child = self._on_child
         books.on_body = self.courier.sealed
+        books.has_buddy = self.becoming.has_buddy
         committee.on_signed = self.trunk.keep
         self.errands.know(books.group.state.willing)
         if not books.group.is_root:
@@ -117,9 +114,13 @@ class Between:
         self._still = b""
         self._still_ms = self._called_ms = now_ms
         self.on_included: Callable[[Effects, int], None] = lambda effects, now_ms: None
+        self.on_elsewhere: Callable[[Effects, int], None] = lambda effects, now_ms: None
 
-    def is_kin(self, key: bytes) -> bool:
-        """True for a member of the group that the own one was split from, while nothing was sealed since."""
+    def may_want(self, kind: int, key: bytes) -> bool:
+        """True for who is no member, and yet may ask for a pulse: a member of the group that this node was in before a
+        split or merge; or for the state: who is willing in what the own group has just been merged into."""
+        if kind == frames.WANT_STATE:
+            return self.becoming.may_ask(key)
         size = ID_BYTES
         account = account_id(key)
         return any(self._kin[at : at + size] == account for at in range(0, len(self._kin), size))
@@ -264,7 +265,9 @@ class Between:
         self.errands.tidy(now_ms)
         if self.is_split:
             self._wait(effects, now_ms)
-            links = [*self.errands.links, *self.trunk.sealers_of(2), *self._books.sealers]
+            self.becoming.ask(effects, now_ms)
+            above = self.trunk.sealers_of(2)
+            links = [*self.becoming.links, *self.errands.links, *above, *self._books.sealers]
             self.errands.links = tuple(dict.fromkeys(links))
             self._tell_parent(effects, now_ms)
         branch = self.trunk.branch
@@ -301,7 +304,7 @@ class Between:
             self._on_branch(effects, now_ms)  # it may be under the newest root header already
             self._tell_parent(effects, now_ms)
         elif group.state.offer.kind == SPLIT:
-            self._split_root(effects, now_ms)
+            self.becoming.split_root(effects, now_ms)
 
     def held(self, effects: Effects, now_ms: int) -> None:
         """Somebody holds the own group's last header: with enough of them, the committee above takes it."""
@@ -317,41 +320,6 @@ class Between:
             return
         self.seats.tell_parent(effects, books.group.sealed, self._holders.signatures, now_ms)
 
-    def _split_root(self, effects: Effects, now_ms: int) -> None:
-        """The root group, at level 1, has split: its chain goes on one level up, and this node in one of the parts."""
-        group = self._books.group
-        self._books.rewind()
-        parts = parts_of(group)
-        header, digest = group.header, group.digest
-        effects.writes += [
-            (keys.root(pulse), known + tick.to_bytes(8, "big"))
-            for known, pulse, tick in self.trunk.roots.anchors(header.pulse - ROOTS_SHOWN)
-        ]
-        sealed = group.sealed
-        effects.writes.append((keys.ROOT, encode([sealed.header_bytes, signatures_value(sealed.signatures)])))
-        if self._key.public in group.roster_keys:
-            self._found_root(effects, group, parts, digest, now_ms)
-        self._become(effects, group, part_of(parts, self._key.account))
-
-    def _found_root(self, effects: Effects, group: Group, parts: list[Part], digest: bytes, now_ms: int) -> None:
-        successors = [part.successor for part in parts]
-        contents = [encode_willing(willing_under(group.state.willing, each.bits, each.prefix)) for each in successors]
-        root = new_root(
-            group.sealed,
-            new_children(successors, digest, group.header.pulse, contents),
-            {willing_digest(content): content for content in contents},
-            network=group.network,
-            supply=group.supply,
-            level=2,
-            rules=group.rules,
-            digest=digest,
-        )
-        self.seats.found(effects, root, now_ms)
-
-    def _become(self, effects: Effects, group: Group, part: Part) -> None:
-        effects.writes += part_writes(group, part)
-        effects.renew = True
-
     def _on_branch(self, effects: Effects, now_ms: int) -> None:
         """A root header has come, with the branch down to the own group."""
         books, branch = self._books, self.trunk.branch
@@ -360,7 +328,8 @@ class Between:
         if branch is None or place is None:
             return
         if place != (group.prefix, group.bits):
-            self._move(effects, place)
+            self.becoming.move(effects, place, now_ms)
+            self.on_elsewhere(effects, now_ms)
             return
         node = branch.floors[-1].nodes[place]
         if node == group.header.node and not books.is_under_root:
@@ -372,9 +341,14 @@ class Between:
         books.refresh()
         self._committee.work(now_ms)
 
-    def _on_child(self, effects: Effects, child: Child, values: list[Value], source: bytes, now_ms: int) -> None:
-        """The parent calls for a header of the own group, or has named others to seal the next one."""
+    def _on_child(
+        self, effects: Effects, child: Child, willing: bytes, values: list[Value], source: bytes, now_ms: int
+    ) -> None:
+        """The parent calls for a header of the own group, has named others to seal the next one, or has merged it."""
         books, group = self._books, self._books.group
+        if self.becoming.hear(child, willing):
+            self.on_elsewhere(effects, now_ms)
+            return
         if child.place != (group.prefix, group.bits) or child.head != group.digest:
             return
         if child.appointed and (group.roster, group.term) != (child.appointed, child.term):
@@ -385,15 +359,3 @@ class Between:
         elif (child.called or child.appointed) and books.is_on_roster and not books.is_called:
             books.is_called = True
             self._committee.work(now_ms)
-
-    def _move(self, effects: Effects, place: tuple[bytes, int]) -> None:
-        """The parent has split the own group, as that had offered."""
-        group = self._books.group
-        if group.state.offer.kind != SPLIT:
-            return
-        self._books.rewind()
-        for part in parts_of(group):
-            if (part.successor.prefix, part.successor.bits) == place:
-                effects.writes += self.trunk.writes()
-                self._become(effects, group, part)
-                return

@@ -22,8 +22,8 @@ from leither_lite.ledger.records import Entry
 from leither_lite.ledger.replay import check_proposal
 from leither_lite.ledger.sealed import BodyEntries, SealedPulse
 from leither_lite.ledger.signed import Status
-from leither_lite.ledger.state import SPLIT
-from leither_lite.ledger.structure import END, TermEnd, is_kept, is_large
+from leither_lite.ledger.state import MERGE, SPLIT
+from leither_lite.ledger.structure import END, TermEnd, is_kept, is_large, is_small
 from leither_lite.ledger.tip import Anchor
 from leither_lite.node import retention
 from leither_lite.node.intake import Intake
@@ -34,6 +34,10 @@ from leither_lite.store import keys
 
 LEFT_OUT_PULSES_MAX: Final = 8
 """A backup does not vote for a proposal that leaves out what it has held for longer, unless the body is full."""
+
+MERGE_TERMS: Final = 4
+"""Small groups offer to be merged in the ticks after each multiple of so many shortest terms, and at no other time."""
+MERGE_TICKS: Final = 8
 
 
 class Books(Intake):
@@ -106,12 +110,20 @@ class Books(Intake):
         return bool(self.group.state.offer.kind) and not self.is_called
 
     def _term_end(self) -> TermEnd | None:
-        """The end of the term, if it is due and changes something."""
+        """The end of the term, if it is due and changes something. Buddies that are to be merged end theirs together: a
+        small group waits for the next time at which all small ones do, if another term would not be over before."""
         group, state = self.group, self.body.state
         if state.date < state.since + group.rules.term_ticks:
             return None
         if is_large(len(group.entries), group.page_bytes, group.rules.members_max) and is_kept(group, state.willing):
             return TermEnd(SPLIT)
+        if is_small(len(group.entries), group.page_bytes, group.rules.members_max) and self.has_buddy():
+            term = group.rules.term_ticks
+            late = state.date % (MERGE_TERMS * term)
+            if late < MERGE_TICKS:
+                return TermEnd(MERGE)
+            if MERGE_TERMS * term - late < term:
+                return None
         return None if group.is_root or not state.willing else TermEnd(END)
 
     def knows_anchor(self, header: Header) -> bool:
@@ -203,7 +215,8 @@ class Books(Intake):
         if not group.is_root:
             self.on_body(effects, body)
             writes += [*body.traffic.writes(), sealers_write(pulse, before.pulse, sealers)]
-            writes += [(keys.TIP, None), (keys.APPOINTED, None)]
+            gone = keys.HALVES if group.header.term > before.term else ()
+            writes += [(key, None) for key in (keys.TIP, keys.APPOINTED, *gone)]
             self.is_called = False
         writes += [(keys.invite(item), pulse.to_bytes(8, "big")) for item in body.used_invites]
         if body.changes_roster and group.is_root:

@@ -1,4 +1,4 @@
-"""Catching up: pulse by pulse, or by one jump to the newest state; and giving others what they need for it.
+"""Catching up: pulse by pulse, or by one jump to the newest state (what others need for it, `giving` gives).
 
 Carries out docs/protocol.md, sections 4 and 9. Decides whom to ask for what, one thing at a time, and checks a state
 that it is given against the chain of handovers. Who is far behind takes page and state as they are sealed, and executes
@@ -8,6 +8,7 @@ nothing of what it missed. Never believes a peer: only seals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from leither_lite import codec
@@ -16,16 +17,21 @@ from leither_lite.effects import Effects, Note
 from leither_lite.errors import RemoteError
 from leither_lite.header import Checkpoint, Header, Signatures, check_seal, header_digest, segment_digest
 from leither_lite.identity import seal_message, verify
-from leither_lite.ledger import group as ledger
 from leither_lite.ledger.children import Place
 from leither_lite.ledger.handovers import handover_writes, jump_writes
 from leither_lite.ledger.sealed import SEALED_BYTES_MAX, SealedPulse
 from leither_lite.limits import FRAME_BYTES_MAX, UINT_MAX
 from leither_lite.node import frames
+from leither_lite.node.becoming import Becoming
 from leither_lite.node.books import Books
-from leither_lite.node.group_states import entries_of, make_group_state, take_group_state
+from leither_lite.node.giving import CHUNK_BYTES, PARTS_MAX, Giving
+from leither_lite.node.group_states import (
+    entries_of,
+    sealed_of,
+    take_group_state,
+)
 from leither_lite.node.peers import Peer, Peers
-from leither_lite.node.states import STATE_BYTES_MAX, check_state, make_state, parts_of
+from leither_lite.node.states import check_state, parts_of
 from leither_lite.organization import SignedCharter
 from leither_lite.pulse.agreement import LIARS
 from leither_lite.store import keys
@@ -42,21 +48,18 @@ FAILED_MS: Final = 1_000
 """Who has not answered, or has refused, is not asked again before."""
 REST_MS: Final = 10_000
 """For how long who has not answered is asked last."""
-CHUNK_BYTES: Final = 48 * 1024
-PARTS_MAX: Final = -(-STATE_BYTES_MAX // CHUNK_BYTES)
-STATE_WORK: Final = 20
-"""What it takes to make a state anew, in signature checks."""
-INLINE_BYTES_MAX: Final = 40 * 1024
 
 
 class Catchup:
-    """What this node asks others for, and what it gives them."""
+    """What this node asks others for."""
 
-    def __init__(self, reader: Reader, charter: SignedCharter, books: Books, peers: Peers) -> None:
+    def __init__(self, reader: Reader, charter: SignedCharter, books: Books, peers: Peers, becoming: Becoming) -> None:
         self._reader = reader
         self._charter = charter
         self._books = books
         self._peers = peers
+        self._becoming = becoming
+        self.giving = Giving(reader, books, peers, becoming)
         self.shown_node: Callable[[], tuple[Place, bytes] | None] = lambda: None
         self.on_pulse: Callable[[Effects, SealedPulse, list[bytes], bytes, int], None] = _nothing
         self._asked: tuple[bytes, int, int] | None = None  # whom, for which pulse (0: the state), until when
@@ -65,7 +68,7 @@ class Catchup:
         self._state_until_ms = 0
         self._arriving: SealedPulse | None = None
         self._segments: dict[bytes, bytes] = {}
-        self._blob: tuple[bytes, bytes] = (b"", b"")
+        self._early = b""  # a state that is newer than what the branch shows
         self.jumped = False
         self.refusal = ""
 
@@ -121,41 +124,62 @@ class Catchup:
         # Only a state is taken from who is no member as far as is known here.
         is_far = told - tip > JUMP_PULSES_MIN and self._books.group.is_root
         if is_far or chosen.needs_state or not self._peers.is_member(chosen.key):
-            self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
-            self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
+            self._ask_state(effects, chosen, b"", now_ms)
         else:
-            self._ask(effects, chosen, tip + 1, encode([frames.WANT_PULSE, tip + 1]), now_ms)
+            self._ask_pulse(effects, chosen, tip + 1, now_ms)
 
     def _poll_group(self, effects: Effects, place: Place, now_ms: int, source: bytes) -> None:
         """Ask, where the branch shows another header of this node's group than the last here."""
+        early, self._early = self._early, b""
+        if early:
+            with suppress(RemoteError):
+                self._jump(effects, early)
+            if self.jumped:
+                return
         group = self._books.group
-        here = (group.prefix, group.bits) == place
-        near = [peer for peer in self._peers.connected.values() if (peer.prefix, peer.bits) == place]
-        near = [peer for peer in near if not here or peer.told > group.header.pulse]
-        near = [peer for peer in near if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
         pulse = group.header.pulse + 1
-        if not near and not here:
-            # All who belong there have missed the split: its other parts still have the last headers before it.
-            kin = [
-                peer for peer in self._peers.connected.values() if peer.bits > group.bits and group.holds(peer.prefix)
-            ]
-            near = [peer for peer in kin if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
-            if near:
-                chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
-                self._ask(effects, chosen, pulse, encode([frames.WANT_PULSE, pulse]), now_ms)
-            return
-        if not near:
-            return
-        chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
-        if here and not chosen.needs_state and chosen.told - pulse < JUMP_PULSES_MIN:
-            self._ask(effects, chosen, pulse, encode([frames.WANT_PULSE, pulse]), now_ms)
-        else:
-            self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
-            self._ask(effects, chosen, 0, encode([frames.WANT_STATE, b"", 0]), now_ms)
+        here = (group.prefix, group.bits) == place
+        rest = not here and self._able(lambda peer: self._becoming.has_rest(peer, place), now_ms)
+        near = rest or self._able(lambda peer: self._is_at(peer, place, here), now_ms)
+        missed = not here and not rest and self._able(lambda peer: self._has_missed(peer, place), now_ms)
+        if missed and (place[1] < group.bits or not near):
+            self._ask_pulse(effects, min(missed, key=lambda peer: self._order(peer, source, now_ms)), pulse, now_ms)
+        elif near:
+            chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
+            if here and not chosen.needs_state and chosen.told - pulse < JUMP_PULSES_MIN:
+                self._ask_pulse(effects, chosen, pulse, now_ms)
+            else:  # or the rest of what this group and its buddy have become
+                self._ask_state(effects, chosen, group.digest if rest else b"", now_ms)
+
+    def _able(self, is_meant: Callable[[Peer], bool], now_ms: int) -> list[Peer]:
+        """The peers that are meant, and have not failed just now."""
+        able = [peer for peer in self._peers.connected.values() if is_meant(peer)]
+        return [peer for peer in able if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
+
+    def _is_at(self, peer: Peer, place: Place, here: bool) -> bool:
+        at_place = (peer.prefix, peer.bits) == place
+        return at_place and (not here or peer.told > self._books.group.header.pulse)
+
+    def _has_missed(self, peer: Peer, place: Place) -> bool:
+        """True for a peer that may have the last header of this node's group, which is not here: of another part of it,
+        or a member that was merged with it."""
+        group = self._books.group
+        if place[1] > group.bits:
+            return peer.bits > group.bits and group.holds(peer.prefix)
+        at_place = (peer.prefix, peer.bits) in (place, (group.prefix, group.bits))
+        is_able = at_place and not peer.needs_state and peer.pulse > group.header.pulse
+        return is_able and not group.state.offer.kind and self._peers.is_member(peer.key)
 
     def _order(self, peer: Peer, source: bytes, now_ms: int) -> tuple[bool, bool, bool, bytes]:
         failed = peer.failed_ms is not None and now_ms - peer.failed_ms < REST_MS
         return failed, not self._peers.is_member(peer.key), peer.key != source, peer.key
+
+    def _ask_pulse(self, effects: Effects, peer: Peer, pulse: int, now_ms: int) -> None:
+        self._ask(effects, peer, pulse, encode([frames.WANT_PULSE, pulse]), now_ms)
+
+    def _ask_state(self, effects: Effects, peer: Peer, digest: bytes, now_ms: int) -> None:
+        self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
+        self._ask(effects, peer, 0, encode([frames.WANT_STATE, digest, 0]), now_ms)
 
     def _ask(self, effects: Effects, peer: Peer, pulse: int, frame: bytes, now_ms: int) -> None:
         self._asked = (peer.key, pulse, now_ms + ASK_MS)
@@ -234,54 +258,7 @@ class Catchup:
             raise
         self.poll(effects, now_ms)
 
-    def give_pulse(self, effects: Effects, pulse: int, source: bytes, *, is_kin: bool) -> None:
-        """Answer who asks for a pulse and its body. `is_kin`: a member only of the group that this one was split from,
-        for whom there is nothing above its last header."""
-        first = next(self._reader.scan(keys.sealed(pulse), keys.PULSES[1]), None)
-        is_root = self._books.group.is_root
-        if first is not None and not is_root:
-            pulse = keys.sequence_of(first[0])  # outside the root group pulses are not consecutive
-        last = int.from_bytes(self._reader.get(keys.ORIGIN) or b"", "big") if is_kin else UINT_MAX
-        content = self._reader.get(keys.sealed(pulse)) if pulse <= last else None
-        segments = [segment for _, segment in self._reader.scan(*keys.segments(pulse))]
-        if content is None or not pulse or len(segments) != len(SealedPulse.decode(content).entries):
-            effects.sends.append((source, encode([frames.NOT_HERE, pulse])))
-            return
-        size = len(content) + sum(map(len, segments))
-        if not self._peers.may_give(effects, size, source):
-            return
-        if size <= INLINE_BYTES_MAX:
-            effects.sends.append((source, encode([frames.PULSE, content, list(segments)])))
-            return
-        effects.sends.append((source, encode([frames.PULSE, content, []])))
-        effects.sends += [(source, frames.segment_frame(segment)) for segment in segments]
-
     # -- the state -------------------------------------------------------------------------------------------------
-
-    def give_state(self, effects: Effects, values: list[Value], source: bytes) -> None:
-        """[12, digest or empty, part]: answer with a part of the newest state. Raises RemoteError("bad_want")."""
-        _, digest, part = codec.fields(values, 3, "bad_want")
-        number = codec.uint(part, PARTS_MAX, "bad_want")
-        if not digest or digest != self._blob[0]:
-            number = 0
-            newest = ledger.last_sealed(self._reader)
-            if newest is None or header_digest(newest.header_bytes) != self._blob[0]:
-                group = self._books.group
-                if not group.is_root and (newest is None or newest.header.pulse != group.header.pulse):
-                    effects.sends.append((source, encode([frames.NOT_HERE, 0])))  # sealed in this turn: not on disk yet
-                    return
-                effects.work.append((source, STATE_WORK))
-                if group.is_root:
-                    self._blob = make_state(self._reader)
-                else:
-                    self._blob = header_digest(group.sealed.header_bytes), make_group_state(self._reader, group)
-        blob = self._blob[1]
-        parts = (len(blob) + CHUNK_BYTES - 1) // CHUNK_BYTES
-        if number >= parts:
-            raise RemoteError("bad_want", "there is no such part")
-        chunk = blob[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        if self._peers.may_give(effects, len(chunk), source):
-            effects.sends.append((source, encode([frames.STATE, self._blob[0], number, parts, chunk])))
 
     def take_state(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
         """[13, digest, part, parts, chunk]: ask for the next part, or jump. Raises RemoteError."""
@@ -316,6 +293,14 @@ class Catchup:
         shown = self.shown_node()
         if shown is not None:
             group = self._books.group
+            joined = self._becoming.join(content, shown[0])
+            if joined is not None:
+                effects.writes += joined
+                effects.renew = self.jumped = True
+                return
+            if sealed_of(content).header.pulse > int.from_bytes(shown[1][:8], "big"):
+                self._early = content  # the branch will show it
+                return
             state = take_group_state(self._reader, group.network, content, *shown)
             if not self._books.is_under_root:
                 effects.writes += self._books.take_back(entries_of(content))

@@ -61,6 +61,12 @@ def entries_of(content: bytes) -> dict[bytes, Entry]:
     return dict(decode_page(codec.octets_upto(page, _PAGE_MAX, _BAD)))
 
 
+def sealed_of(content: bytes) -> SealedPulse:
+    """The last header in a state, with its parts. Raises RemoteError("bad_state"), or a reason of the parts."""
+    sealed = codec.fields(codec.decode(content), 6, _BAD)[0]
+    return SealedPulse.decode(codec.octets_upto(sealed, SEALED_BYTES_MAX, _BAD))
+
+
 def take_group_state(reader: Reader, network: bytes, content: bytes, place: Place, node: bytes) -> list[Write]:
     """What makes the store one of the group at `place`, whose node the branch shows.
 
@@ -85,7 +91,7 @@ def take_group_state(reader: Reader, network: bytes, content: bytes, place: Plac
     outbox = EMPTY if tip_content else sealed.outbox
     opened = meta(roster_digest(tip.roster), outbox, tip.sent_out, tip.settled_in, state_digest(tip.state.encode()))
     whole = (
-        (tip.prefix, tip.bits, header.network, header.level) == (*place, network, 1)
+        (tip.prefix, tip.bits, tip.opened, header.network, header.level) == (*place, b"", network, 1)
         and group(1, tip.bits, tip.prefix, header.pulse, tip.inner, opened) == node
         and (tree_of(entries).root(), invited.root()) == (tip.inner, tip.state.invites)
         and (sent.tree.root(), done.tree.root()) == (tip.state.pending, tip.state.settled)

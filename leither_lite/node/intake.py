@@ -54,11 +54,12 @@ class Intake:
         self.group = group
         self.term = next_term(group)
         self.pool = Pool(board.pool_bytes)
-        self.is_called = False
+        self.is_called = bool(group.opened)  # what two have become is to be sealed, so that others can take it over
         # A group that has sealed nothing of its own yet has nothing to wait for.
         self.is_under_root = group.is_root or (group.bits, group.prefix) != (group.header.bits, group.header.prefix)
         self.on_body: Callable[[Effects, Body], None] = lambda effects, body: None
         self.parents: tuple[bytes, ...] = ()
+        self.has_buddy: Callable[[], bool] = lambda: False
         self.proposed: Body | None = None
         self.body = self._open_body()
         has_jumped = 0 < base_pulse(reader) == group.header.pulse

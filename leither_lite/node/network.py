@@ -154,8 +154,8 @@ class Network:
         if kind in frames.BETWEEN_GROUPS:
             self._between.take(effects, kind, frames.values_of(content), source, now_ms)
             return
-        if not is_member and kind == frames.WANT_PULSE and self._between.is_kin(source):
-            is_member = True
+        if not is_member and kind in (frames.WANT_PULSE, frames.WANT_STATE):
+            is_member = self._between.may_want(kind, source)
         if not is_member and kind not in frames.STRANGERS:
             if len(self._between.seats) and self._take_above(effects, kind, content, source, now_ms):
                 return
@@ -209,11 +209,11 @@ class Network:
         elif kind == frames.WANT_PULSE:
             _, pulse = codec.fields(values, 2, "bad_want")
             wanted, is_kin = codec.uint(pulse, UINT_MAX, "bad_want"), not self.peers.is_member(source)
-            self._catchup.give_pulse(effects, wanted, source, is_kin=is_kin)
+            self._catchup.giving.pulse(effects, wanted, source, is_kin=is_kin)
         elif kind == frames.PULSE:
             self._catchup.take_pulse(effects, values, source, now_ms)
         elif kind == frames.WANT_STATE:
-            self._catchup.give_state(effects, values, source)
+            self._catchup.giving.state(effects, values, source)
         elif kind == frames.STATE:
             self._catchup.take_state(effects, values, source, now_ms)
         elif kind == frames.NOT_HERE:

@@ -15,13 +15,13 @@ from leither_lite.board import Board
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.header import decode_roster
-from leither_lite.identity import Key
+from leither_lite.identity import Key, account_id
 from leither_lite.ledger.branch import Floor
 from leither_lite.ledger.children import Child, UpperState
 from leither_lite.ledger.group import Rules
 from leither_lite.ledger.roots import RootSeal
 from leither_lite.ledger.sealed import SealedPulse
-from leither_lite.ledger.state import SPLIT, decode_willing, encode_willing, willing_digest
+from leither_lite.ledger.state import NOBODY, SPLIT, decode_willing, encode_willing, willing_digest
 from leither_lite.ledger.structure import willing_under
 from leither_lite.ledger.upper import UpperGroup, new_children, new_root, part_group, upper_parts
 from leither_lite.ledger.upper_store import check_upper, load_upper, tip_content, upper_writes
@@ -40,7 +40,7 @@ from leither_lite.node.upper_books import UpperBooks
 from leither_lite.node.upper_frames import Arriving, floor_of_group, is_own_header, read_upper, upper_frames
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
-from leither_lite.tree.node import is_prefix
+from leither_lite.tree.node import EMPTY, is_prefix
 
 SEATS_MAX: Final = 16
 TOLD_AGAIN_MS: Final = 2_000
@@ -114,7 +114,7 @@ class Tenure:
         self._named: dict[GroupPlace, Child] = {}  # whose parents have named this node to seal
         self._arriving = Arriving()
         self._read: tuple[Value, int] = b"", 0
-        self.on_child: Callable[[Effects, Child, list[Value], bytes, int], None] = _ignore
+        self.on_child: Callable[[Effects, Child, bytes, list[Value], bytes, int], None] = _ignore
         for start in group_starts(reader):
             scope = Scope(reader, start)
             if scope.get(keys.UPPER) is not None:
@@ -278,14 +278,17 @@ class Tenure:
                 effects.sends.append((peer.key, frame))
 
     def give(self, effects: Effects, values: list[Value], source: bytes) -> None:
-        """[27, level, bits, prefix]: the state of a group of ours. Raises RemoteError("bad_want")."""
+        """[27, level, bits, prefix]: the state of a group of ours, for its committee and for those whose groups it has
+        merged. Raises RemoteError("bad_want")."""
         _, level, bits, prefix = codec.fields(values, 4, "bad_want")
         seat = self.get(
             codec.uint(level, 255, "bad_want"),
             codec.uint(bits, ID_BITS, "bad_want"),
             codec.octets(prefix, ID_BYTES, "bad_want"),
         )
-        if seat is None or not is_own_header(seat.books.group) or source not in seat.books.sealers:
+        if seat is None or not is_own_header(seat.books.group):
+            return
+        if source not in seat.books.sealers and not _has_merged(seat.books.group, source):
             return
         told = upper_frames(seat.books.group)
         if self._peers.may_give(effects, sum(map(len, told)), source):
@@ -336,7 +339,7 @@ class Tenure:
                 self._named = dict(list(self._named.items())[-SEATS_MAX:])
                 self._named[group.level - 1, child.bits, child.prefix] = child
             elif group.level == 2 and is_prefix(self._key.account, child.prefix, child.bits):
-                self.on_child(effects, child, values, source, now_ms)
+                self.on_child(effects, child, group.shown.get(child.willing, NOBODY), values, source, now_ms)
 
     def _heed(self, effects: Effects, seat: Seat, child: Child, now_ms: int) -> None:
         here = seat.books.group
@@ -361,5 +364,15 @@ class Tenure:
         return all((each.prefix, each.bits) in places for each in offered)
 
 
-def _ignore(effects: Effects, child: Child, values: list[Value], source: bytes, now_ms: int) -> None:
+def _ignore(effects: Effects, child: Child, willing: bytes, values: list[Value], source: bytes, now_ms: int) -> None:
     """Nobody follows yet."""
+
+
+def _has_merged(group: UpperGroup, key: bytes) -> bool:
+    """True for who is willing in a child that two have become, and that has sealed nothing yet."""
+    account = account_id(key)
+    for child in group.children.values():
+        if is_prefix(account, child.prefix, child.bits):
+            is_new = group.level == 2 and not child.term and child.outbox == EMPTY
+            return is_new and any(each.key == key for each in decode_willing(group.shown[child.willing]))
+    return False

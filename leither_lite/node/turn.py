@@ -115,7 +115,7 @@ class Node:
             roots,
             now_ms,
         )
-        self.catchup = Catchup(reader, self.charter, self.books, self.peers)
+        self.catchup = Catchup(reader, self.charter, self.books, self.peers, self.between.becoming)
         self.addresses = Addresses(reader, board, self.network, key, self.books, self.peers, self.clock, address)
         self.hall = Network(
             reader,
@@ -134,6 +134,7 @@ class Node:
         )
         self.between.own_address = self.addresses.own or ""
         self.catchup.shown_node = self.between.shown_node
+        self.between.on_elsewhere = self.catchup.poll
         self.addresses.more = self.between.errands.wanted
         self.addresses.fellows = self.between.seats.fellows
         self.watch = Watch(

@@ -17,6 +17,7 @@ from leither_lite.identity import Key
 from leither_lite.ledger.children import Place
 from leither_lite.ledger.committee import Held
 from leither_lite.ledger.judge_children import (
+    BUDDY_TICKS,
     CALLED_TICKS,
     KEPT_TICKS,
     Parent,
@@ -113,7 +114,8 @@ class UpperBooks:
         then a header is sealed for the date's sake."""
         date = self._parent().date
         for child in self.group.children.values():
-            due = child.called + CALLED_TICKS if child.called else child.offered + KEPT_TICKS if child.offered else 0
+            wait = BUDDY_TICKS if child.offer.kind == MERGE else KEPT_TICKS
+            due = child.called + CALLED_TICKS if child.called else child.offered + wait if child.offered else 0
             if date < due <= self.tick:
                 return True
         return False
@@ -172,6 +174,11 @@ class UpperBooks:
         """What is to be decided of children now."""
         found: list[Decision] = []
         parent = self._parent()
+        awaited = [
+            buddy_of(place)
+            for place, child in self.group.children.items()
+            if child.offer.kind == MERGE and parent.date >= child.offered + BUDDY_TICKS
+        ]
         for place, child in self.group.children.items():
             kinds = []
             if child.offer.kind == SPLIT or (child.offer.kind == MERGE and place[0] < buddy_of(place)[0]):
@@ -180,7 +187,7 @@ class UpperBooks:
                 kinds.append(KEPT)
             if child.called and parent.date >= child.called + CALLED_TICKS:
                 kinds.append(APPOINT)
-            if place in self.wanted and not child.called:
+            if (place in self.wanted or place in awaited) and not child.called:
                 kinds.append(CALL)
             for kind in kinds:
                 decision = Decision(place, kind)

@@ -102,7 +102,7 @@ class Way:
         group = None
         if seen != EMPTY and self._is_here(found):
             group = self._at_tip() if self._node.reader.get(keys.TIP) is not None else self.group(found)
-            step = _group_step(group)
+            step = _group_step(group, found)
             if group.node_of(found, group.tree.root(), step.meta) != seen:
                 group = None
         if group is None:
@@ -117,7 +117,7 @@ class Way:
     def _is_here(self, pulse: int) -> bool:
         reader = self._node.reader
         if reader.get(keys.TIP) is not None:
-            return pulse == ledger.last_pulse(reader)
+            return True  # where the chain goes on from is here, and may be what the root shows
         return ledger.first_pulse(reader) <= pulse <= ledger.last_pulse(reader)
 
     def _at_tip(self) -> Group:
@@ -204,15 +204,15 @@ def bits_text(bits: int, prefix: bytes) -> str:
     return f"{int.from_bytes(prefix, 'big'):0160b}"[:bits]
 
 
-def _group_step(group: Group) -> GroupStep:
-    """The step out of a group of several: by its last header, or, where a split has made it, by what it starts from."""
+def _group_step(group: Group, pulse: int) -> GroupStep:
+    """The step out of a group of several: by its last header, or, where it has sealed nothing of its own, by what it
+    starts from. `pulse`: what the page above shows: of two that were merged, the later."""
     header, sealed = group.header, group.sealed
     if (header.bits, header.prefix) == (group.bits, group.prefix):
         return GroupStep(group.level, group.bits, group.prefix, header.pulse, sealed.meta)
-    opened = meta(
-        roster_digest(group.roster), EMPTY, group.sent_out, group.settled_in, state_digest(group.state.encode())
-    )
-    return GroupStep(group.level, group.bits, group.prefix, header.pulse, opened)
+    state = group.opened or state_digest(group.state.encode())
+    opened = meta(roster_digest(group.roster), EMPTY, group.sent_out, group.settled_in, state)
+    return GroupStep(group.level, group.bits, group.prefix, pulse if group.opened else header.pulse, opened)
 
 
 def _floor_json(floor: Floor) -> dict[str, Any]:

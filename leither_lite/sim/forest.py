@@ -51,18 +51,20 @@ HEALED_MS: Final = 400_000
 
 @dataclass(frozen=True, slots=True)
 class ForestPlan:
-    """What such a world is made of. `group_max` is the charter's; `pulses` of the root until all is healed."""
+    """What such a world is made of. `group_max` is the charter's; `pulses` of the root until all is healed. `small`: of
+    so many members at most are the groups in which it begins, instead of full ones."""
 
     seed: int
     nodes: int = 14
     group_max: int = 8
     pulses: int = 40
     faults: tuple[str, ...] = ()
+    small: int = 0
 
     @property
     def stands(self) -> bool:
         """True if it begins with a whole tree of groups."""
-        return self.nodes > GROWN_MAX
+        return self.nodes > GROWN_MAX or self.small > 0
 
     def check(self) -> None:
         """Raises LocalError("usage")."""
@@ -73,6 +75,8 @@ class ForestPlan:
 
 
 def _found(plan: ForestPlan) -> Founded:
+    if plan.small:
+        return stand(plan.nodes, ROSTER, plan.group_max, TERM_TICKS, plan.small)
     if plan.stands:
         return stand(plan.nodes, ROSTER, plan.group_max, TERM_TICKS_STANDING)
     rules = {"group_max": plan.group_max, "term_ticks": TERM_TICKS, "roster_max": ROSTER}

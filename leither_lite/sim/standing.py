@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from leither_lite.effects import Write
 from leither_lite.header import (
@@ -163,34 +163,70 @@ def _partition(places: Sequence[Place], bits: int, prefix: bytes, most: int) -> 
         yield from _partition(half, bits + 1, number.to_bytes(ID_BYTES, "big"), most)
 
 
-def stand(nodes: int, roster_max: int, group_max: int, term_ticks: int) -> Founded:
+def _halves(accounts: Sequence[bytes], bits: int, prefix: bytes, most: int) -> Iterable[tuple[int, bytes]]:
+    """The prefixes of groups that have at most so many of these accounts each, and one at least, by halving."""
+    sides = [[account for account in accounts if bit(account, bits) == side] for side in (0, 1)]
+    if len(accounts) <= most or not all(sides):
+        yield bits, prefix
+        return
+    for side, half in enumerate(sides):
+        number = int.from_bytes(prefix, "big") | side << (ID_BITS - 1 - bits)
+        yield from _halves(half, bits + 1, number.to_bytes(ID_BYTES, "big"), most)
+
+
+class Ground(NamedTuple):
+    """What an organization is made of: its key, its nodes' keys, the founder's first, and where they are."""
+
+    organization: Key
+    nodes: tuple[Key, ...]
+    addresses: tuple[str, ...]
+    supply: int
+    pulse_ms: int = PULSE_MS
+
+
+def stand(nodes: int, roster_max: int, group_max: int, term_ticks: int, small: int = 0) -> Founded:
     """An organization of so many machines in groups that are as full as the charter allows: those with more than three
-    quarters are split when their first terms end. The root's committee is the charter's roster."""
-    organization = key_of("organization")
-    network = organization.account
+    quarters are split when their first terms end. With `small` they have so many members at most, where the ids allow,
+    and buddies are merged. The root's committee is the charter's roster."""
     node_keys = tuple(key_of(f"node {number}") for number in range(nodes))
-    supply = 2 * GIVEN * nodes
-    rules = Rules(roster_max, group_max, term_ticks)
-    builder = _Builder(network, node_keys, supply, rules)
-    entries = {key.account: Entry(START, Record(GIVEN, 0, 0, Role.MEMBER, 0)) for key in node_keys}
-    founder = node_keys[0]
-    entries[founder.account] = Entry(START, Record(GIVEN, 0, 0, Role.SUPERVISOR, 0))
-    entries[network] = Entry(START, Record(supply - GIVEN * nodes, 0, nodes, Role.ORGANIZATION, 0))
-    entries = dict(sorted(entries.items()))
-    willing = sorted(Willing(key.public, f"machine-{index}:1", START, 0) for index, key in enumerate(node_keys))
-    sizes = {account: counted_bytes(entry.record) for account, entry in entries.items()}
+    addresses = tuple(f"machine-{index}:1" for index in range(nodes))
+    ground = Ground(key_of("organization"), node_keys, addresses, 2 * GIVEN * nodes)
+    if small:
+        places = list(_halves([key.account for key in node_keys], 0, bytes(ID_BYTES), small))
+    else:
+        most = (4 * group_max + 3) // 3  # what `prefixes` leaves whole has at most three quarters of this
+        sizes = {account: counted_bytes(entry.record) for account, entry in _entries(ground).items()}
+        places = prefixes(sizes, 0, bytes(ID_BYTES), most, ID_BITS)
+    return stand_on(ground, Rules(roster_max, group_max, term_ticks), places)
+
+
+def _entries(ground: Ground) -> dict[bytes, Entry]:
+    """Everybody's account."""
+    network, nodes = ground.organization.account, ground.nodes
+    entries = {key.account: Entry(START, Record(GIVEN, 0, 0, Role.MEMBER, 0)) for key in nodes}
+    entries[nodes[0].account] = Entry(START, Record(GIVEN, 0, 0, Role.SUPERVISOR, 0))
+    rest = ground.supply - GIVEN * len(nodes)
+    entries[network] = Entry(START, Record(rest, 0, len(nodes), Role.ORGANIZATION, 0))
+    return dict(sorted(entries.items()))
+
+
+def stand_on(ground: Ground, rules: Rules, places: Iterable[tuple[int, bytes]]) -> Founded:
+    """An organization in groups with these (bits, prefix), which partition all ids, and groups above them."""
+    network, node_keys = ground.organization.account, ground.nodes
+    builder = _Builder(network, node_keys, ground.supply, rules)
+    entries = _entries(ground)
+    pairs = zip(node_keys, ground.addresses, strict=True)
+    willing = sorted(Willing(key.public, address, START, 0) for key, address in pairs)
     groups: dict[Place, _Made] = {}
-    most = (4 * group_max + 3) // 3  # what `prefixes` leaves whole has at most three quarters of this
-    for bits, prefix in prefixes(sizes, 0, bytes(ID_BYTES), most, ID_BITS):
+    for bits, prefix in places:
         own = {account: entry for account, entry in entries.items() if is_prefix(account, prefix, bits)}
         groups[prefix, bits] = builder.level_one((bits, prefix), own, willing_under(willing, bits, prefix))
     children = {place: made.child for place, made in groups.items()}
     level = 1
     while len(children) > 1 or not level > 1:
         level += 1
-        places = list(children)
         parents: dict[Place, Child] = {}
-        for bits, prefix in _partition(places, 0, bytes(ID_BYTES), group_max):
+        for bits, prefix in _partition(list(children), 0, bytes(ID_BYTES), rules.members_max):
             under = {place: child for place, child in children.items() if is_prefix(place[0], prefix, bits)}
             child, _ = builder.above(level, (bits, prefix), under)
             parents[child.place] = child
@@ -198,24 +234,17 @@ def stand(nodes: int, roster_max: int, group_max: int, term_ticks: int) -> Found
     root = next(iter(children.values()))
     roster = tuple(builder.keys[key] for key in root.sealers)
     charter = Charter(
-        organization.public,
+        ground.organization.public,
         "Simulated",
-        supply,
-        PULSE_MS,
+        ground.supply,
+        ground.pulse_ms,
         root.sealers,
-        founder.public,
-        usual_parameters(roster_max=roster_max, group_max=group_max, term_ticks=term_ticks),
+        node_keys[0].public,
+        usual_parameters(roster_max=rules.roster_max, group_max=rules.members_max, term_ticks=rules.term_ticks),
     )
-    first = first_writes(SignedCharter.sign(organization, charter), roster)
+    first = first_writes(SignedCharter.sign(ground.organization, charter), roster)
     writes = [each for each in first if each[0] in (keys.CHARTER, keys.GENESIS)]
     writes.append((keys.WALLET, (0).to_bytes(8, "big")))
     stores = {key: (*made.writes, *builder.seats[key]) for made in groups.values() for key in made.members}
-    return Founded(
-        organization,
-        node_keys,
-        roster,
-        tuple(writes),
-        1,
-        supply,
-        tuple(stores[key.public] for key in node_keys),
-    )
+    own_writes = tuple(stores[key.public] for key in node_keys)
+    return Founded(ground.organization, node_keys, roster, tuple(writes), 1, ground.supply, own_writes)

@@ -235,9 +235,12 @@ ORIGIN: Final = b"morigin"
 """u64: the pulse of the last header of the group that this one was split from, or merged from: its page is this one's
 alone."""
 KIN: Final = b"mkin"
-"""The ids of all members of the group that this one was split from: they may still ask for its last header."""
+"""The ids of all members of the group that this node was in before a split or a merge: they may still ask for its last
+header."""
 TIP: Final = b"mtip"
 """Where the chain stands, where that is not what its last header says: after a split or a merge."""
+HALVES: Final = (b"mlow", b"mhigh")
+"""The states of the two groups that this one was merged from, the lower first, until its first term is over."""
 APPOINTED: Final = b"mappointed"
 """Who seals the next header of the group, where its parent has named others: [digest of the last header, R, term]."""
 GENESIS: Final = b"mgenesis"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from leither_lite.header import Signatures, header_digest, sign_seal
+from leither_lite.header import Signatures, encode_roster, header_digest, sign_seal
 from leither_lite.ledger.body import Body
 from leither_lite.ledger.children import Place
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group, Rules, sealers_write
 from leither_lite.ledger.handovers import handover_of
 from leither_lite.ledger.judge_children import buddy_of
@@ -22,7 +23,7 @@ from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.showing import outbox_of, reclaim_of, resolve_of, settle_of
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import MERGE, SPLIT, encode_willing, willing_digest
-from leither_lite.ledger.structure import TermEnd, willing_under
+from leither_lite.ledger.structure import TermEnd, draw, willing_of_both, willing_under
 from leither_lite.ledger.succession import merged_tip, merged_writes, part_writes, parts_of
 from leither_lite.ledger.tip import Anchor
 from leither_lite.ledger.upper import UpperGroup, new_children, new_root, upper_split
@@ -36,6 +37,12 @@ from tests.ledger.founding import FOUNDER, NETWORK, ORGANIZATION, SUPPLY, charte
 from tests.ledger.grove import WHOLE, Grove
 
 LATER = (Status.BODY_FULL, Status.TOO_EARLY, Status.GROUP_FULL)
+
+
+def drawn_of_both(low: Group, high: Group, seed: bytes, most: int) -> tuple[tuple[Willing, ...], bytes]:
+    """W and R of two buddies that are merged, as their parent draws them."""
+    willing = willing_of_both(low.state.willing, high.state.willing, seed)
+    return willing, encode_roster(draw(willing, seed, most))
 
 
 @dataclass
@@ -214,7 +221,7 @@ class Forest(Grove):
         other = buddy_of(place)
         low, high = self.groups.pop(place), self.groups.pop(other)
         store, _ = self.stores.pop(place), self.stores.pop(other)
-        tip, pending = merged_tip(low, high, seed, self.rules.roster_max)
+        tip, pending = merged_tip(low, high, *drawn_of_both(low, high, seed, self.rules.roster_max))
         store.write(merged_writes(low, high, tip, pending))
         self._adopt((low.prefix, low.bits - 1), store)
 

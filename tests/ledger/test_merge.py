@@ -21,7 +21,7 @@ from leither_lite.limits import RECEIPT_TICKS_MAX
 from leither_lite.store.reader import MemoryStore
 from leither_lite.tree.node import EMPTY, branch, is_prefix
 from leither_lite.tree.proof import verify
-from tests.ledger.forest import Forest
+from tests.ledger.forest import Forest, drawn_of_both
 from tests.ledger.founding import FOUNDER, NETWORK, invited, payment, willingness
 from tests.ledger.pair import (
     ANNA,
@@ -141,7 +141,7 @@ def test_either_buddy_comes_to_the_same(forest: Forest) -> None:
     settle = sent(forest, RITA, IN_HIGH, 2)
     assert run(forest, IN_HIGH.account, settle, payment(IN_HIGH, RITA, 4, 0)) == [Status.OK] * 2
     low, high, _, _ = end(forest)
-    tip, pending = merged_tip(low, high, b"\1" * 32, 7)
+    tip, pending = merged_tip(low, high, *drawn_of_both(low, high, b"\1" * 32, 7))
     tables = []
     for place, other in ((LOW, high), (HIGH, low)):
         store = MemoryStore()
@@ -160,7 +160,8 @@ def test_the_later_date_and_the_higher_floor(forest: Forest, ahead: Place) -> No
     """What either has forgotten stays so: else it could be settled once more."""
     later = forest.groups[ahead]
     later.state = later.state._replace(date=5_000, floor=400, role_changes=3)
-    state = merged_tip(forest.groups[LOW], forest.groups[HIGH], bytes(32), 7)[0].state
+    groups = forest.groups[LOW], forest.groups[HIGH]
+    state = merged_tip(*groups, *drawn_of_both(*groups, bytes(32), 7))[0].state
     assert (state.date, state.floor, state.role_changes) == (5_000, 400, 3)
 
 
@@ -280,4 +281,4 @@ def test_a_receipt_that_the_buddy_lacks(forest: Forest) -> None:
     store = forest.stores[HIGH]
     store.write([(key, None) for key in store.content() if key[:1] == b"s"])
     with pytest.raises(Halt, match="store_corrupt"):
-        merged_writes(low, high, *merged_tip(low, high, bytes(32), 7))
+        merged_writes(low, high, *merged_tip(low, high, *drawn_of_both(low, high, bytes(32), 7)))

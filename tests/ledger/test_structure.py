@@ -146,7 +146,8 @@ def test_large_and_small() -> None:
         0,
         1,
     ]
-    assert [is_small(4, 0, 8), is_small(5, 0, 8), is_small(0, MERGE_BYTES - 1, 8), is_small(0, MERGE_BYTES, 8)] == [
+    half = MERGE_BYTES // 2
+    assert [is_small(2, 0, 8), is_small(3, 0, 8), is_small(0, half - 1, 8), is_small(0, half, 8)] == [
         1,
         0,
         1,
@@ -199,12 +200,12 @@ def test_the_bytes_of_an_end() -> None:
         (END, 256, Status.OK),
         (SPLIT, 5, Status.OK),
         (SPLIT, 6, Status.NOT_PERMITTED),
-        (MERGE, 8, Status.OK),
-        (MERGE, 7, Status.NOT_PERMITTED),
+        (MERGE, 16, Status.OK),
+        (MERGE, 15, Status.NOT_PERMITTED),
     ],
 )
 def test_when_a_term_may_end(kind: int, members_max: int, expected: Status) -> None:
-    """Four accounts: large where at most five may be, small where eight may."""
+    """Four accounts: large where at most five may be, small where sixteen may."""
     forest = two_groups(Rules(members_max=members_max, term_ticks=3))
     left, early = forest.groups[LEFT], []
     while left.state.date < left.state.since + 2:

@@ -127,8 +127,12 @@ class Town:
             if other not in groups or parent is None or len(parent.children) < 3 or other not in parent.children:
                 continue
             both = groups[place], groups[other]
-            count, size = sum(len(each.entries) for each in both), sum(each.page_bytes for each in both)
-            if self.is_due(place) and self.is_due(other) and is_small(count, size, self.forest.rules.members_max):
+            most = self.forest.rules.members_max
+            if (
+                self.is_due(place)
+                and self.is_due(other)
+                and all(is_small(len(each.entries), each.page_bytes, most) for each in both)
+            ):
                 for each in (place, other):
                     self.forest.submit(each[0], TermEnd(MERGE))
                 return 2

@@ -13,6 +13,7 @@ from tests.live.groups import ENDS, FIRST, LATER, SHORT, Grove, grove
 from tests.live.harness import SUPPLY, command, doctor
 from tests.live.observer import Observer
 from tests.live.pace import Payments, told
+from tests.live.standing import AFTER, standing
 from tests.live.test_payments import verified
 
 SEED: Final = 24
@@ -102,3 +103,31 @@ def test_groups_split_under_payments(tmp_path: Path, full: bool) -> None:
         ended = [node.stop() for node in network.nodes]
         assert [(one.code, one.stderr) for one in ended] == [(0, "")] * len(ended)
     assert [doctor(folder, "--full") for folder in network.folders] == [[]] * len(network.folders)
+
+
+def test_groups_merge_and_split_under_payments(tmp_path: Path, full: bool) -> None:
+    """24 processes on three levels: while payments go on, two pairs of small groups are merged and a large one is split;
+    all are credited on both sides, and the supply is whole at every root pulse."""
+    print(f"seed {SEED}")
+    pulse_ms = 1_000
+    with standing(tmp_path, pulse_ms, random.Random(SEED)) as network:
+        everybody = range(len(network.nodes))
+        observer = Observer(network, pulse_ms)
+        payments = Payments(network, f"{SEED}", 0.5)
+        payments.join(*everybody)
+        observer.begin()
+        payments.begin("while groups merge and split")
+        network.await_groups(AFTER, 3)
+        payments.part = "after that"
+        report_costs(network, "under payments", PAID_TICKS if full else 8)
+        payments.end()
+        payments.settle()
+        observer.end()
+        payments.report(pulse_ms)
+        observer.check(network.folders[0])
+        prove_all(network, payments.expected(AMOUNT), tmp_path)
+        assert [node.client.get("/v1/evidence")["evidence"] for node in network.nodes] == [[]] * len(network.nodes)
+        ended = [node.stop() for node in network.nodes]
+        assert [(one.code, one.stderr) for one in ended] == [(0, "")] * len(ended)
+    found = [each for folder in network.folders for each in doctor(folder, "--full")]
+    assert {each["code"] for each in found} <= {"not_on_roster"}, "nobody here has joined"

@@ -18,11 +18,10 @@ from leither_lite.node.view import View
 from leither_lite.sim.agenda import Agenda
 from leither_lite.sim.disk import Disk
 from leither_lite.sim.faults import Faults
-from leither_lite.sim.founding import PULSE_MS, found
+from leither_lite.sim.founding import PULSE_MS, Founded, found
 from leither_lite.sim.machine import Machine
 from leither_lite.sim.network import End, Hub
 from leither_lite.sim.signatures import checked_once
-from leither_lite.store import keys
 from leither_lite.tree.proof import Trust
 
 MACHINES: Final = 14
@@ -36,9 +35,13 @@ GROWN_MS_MAX: Final = 120_000
 class Groups:
     """`nodes[i]` is the node on machine i; all have an account with some money, node 0 has the organization's key."""
 
-    def __init__(self, seed: int = 0, machines: int = MACHINES, group_max: int = GROUP_MAX) -> None:
+    def __init__(
+        self, seed: int = 0, machines: int = MACHINES, group_max: int = GROUP_MAX, founded: Founded | None = None
+    ) -> None:
+        """`founded`: what stands already; by default one group."""
         roster = ROSTER if machines >= ROSTER else 3
-        founded = found(machines, roster, accounts=1, group_max=group_max, term_ticks=TERM_TICKS, roster_max=roster)
+        if founded is None:
+            founded = found(machines, roster, accounts=1, group_max=group_max, term_ticks=TERM_TICKS, roster_max=roster)
         self.keys = founded.nodes
         self.trust = Trust(founded.organization.public, tuple(key.public for key in founded.roster))
         self.agenda = Agenda()
@@ -52,7 +55,7 @@ class Groups:
                 index,
                 key,
                 None if index else founded.organization,
-                Disk([*founded.writes, (keys.PLACE, b"\0%d" % index)]),
+                Disk(founded.store(index)),
                 self.agenda,
                 faults,
                 Random(f"{seed} machine {index}"),

@@ -37,7 +37,7 @@ class Outside:
         groups.passes = self._passes
         size = len(groups.nodes)
         for turn in range(size):
-            groups.pay(turn, (turn * 7 + 3) % size, 1)
+            groups.pay(turn, (turn * 5 + 3) % size, 1)
             groups.run(2_000)
         groups.until(groups.is_at_rest)
         self.members = next(pair for pair in self._pairs() if len(list(self.node(pair[0]).group.settled.tree.leaves())))

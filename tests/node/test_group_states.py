@@ -31,7 +31,7 @@ def test_a_header_that_is_not_on_the_disk_yet_is_not_given() -> None:
     told: list[list[tuple[bytes, bytes]]] = []
 
     def ask(effects: Effects) -> list[tuple[bytes, bytes]]:
-        node.catchup.give_state(effects, [frames.WANT_STATE, b"", 0], asker)
+        node.catchup.giving.state(effects, [frames.WANT_STATE, b"", 0], asker)
         return effects.sends
 
     def on_body(effects: Effects, body: Body) -> None:
