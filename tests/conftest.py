@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 SYSTEM = Path(__file__).parent / "system"
+LIVE = Path(__file__).parent / "live"
 
 # Every run draws the same examples, so that a failure is the change's; the long form draws new ones and prints how to
 # get them again. No deadlines: a slow board is not a fault.
@@ -32,11 +33,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if inside and not config.getoption("system") else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what lies in tests/system."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what lies in tests/system. Of several processes, one has all tests that start nodes, which come first; what is
+    in one file stays together."""
+    live = []
     for item in items:
-        if SYSTEM in item.path.parents:
+        is_system = SYSTEM in item.path.parents
+        if is_system:
             item.add_marker("system")
+        if is_system or LIVE in item.path.parents:
+            live.append(item)
+        if config.pluginmanager.hasplugin("xdist"):
+            name = "live" if live[-1:] == [item] else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(name))
+    first = frozenset(live)
+    items[:] = [*live, *(item for item in items if item not in first)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -165,6 +165,15 @@ class Becoming:
             return None
         return {_digest_of(low): high, _digest_of(high): low}.get(digest)
 
+    @property
+    def pulse(self) -> int:
+        """The pulse above which the group's next header is: of two that were merged, that of the later one."""
+        group = self._books.group
+        if not group.opened:
+            return group.header.pulse
+        halves = (self._reader.get(key) for key in keys.HALVES)
+        return max(sealed_of(half).header.pulse for half in halves if half is not None)
+
     def join(self, content: bytes, place: Place) -> list[Write] | None:
         """What makes the store that of the merged group, `content` being the state of the buddy. None where that is not
         what is wanted. Raises RemoteError("bad_state"), or a reason of the parts."""

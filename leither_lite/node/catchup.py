@@ -137,7 +137,7 @@ class Catchup:
             if self.jumped:
                 return
         group = self._books.group
-        pulse = group.header.pulse + 1
+        pulse = self._becoming.pulse + 1
         here = (group.prefix, group.bits) == place
         rest = not here and self._able(lambda peer: self._becoming.has_rest(peer, place), now_ms)
         near = rest or self._able(lambda peer: self._is_at(peer, place, here), now_ms)
@@ -309,6 +309,8 @@ class Catchup:
             pulse = max(group.header.pulse, int.from_bytes(shown[1][:8], "big"))
             effects.notes.append(Note("caught_up", {"pulse": pulse, "pulses": pulse - group.header.pulse}))
             return
+        if not self._books.group.is_root:
+            return  # what was missing has come while this was on its way
         parts = parts_of(content)
         sealed = SealedPulse.decode(parts.sealed)
         header, group = sealed.header, self._books.group

@@ -174,11 +174,7 @@ class UpperBooks:
         """What is to be decided of children now."""
         found: list[Decision] = []
         parent = self._parent()
-        awaited = [
-            buddy_of(place)
-            for place, child in self.group.children.items()
-            if child.offer.kind == MERGE and parent.date >= child.offered + BUDDY_TICKS
-        ]
+        awaited = self._awaited(parent)
         for place, child in self.group.children.items():
             kinds = []
             if child.offer.kind == SPLIT or (child.offer.kind == MERGE and place[0] < buddy_of(place)[0]):
@@ -194,6 +190,16 @@ class UpperBooks:
                 if not judge_decision(parent, decision):
                     found.append(decision)
                     break
+        return found
+
+    def _awaited(self, parent: Parent) -> list[Place]:
+        """Buddies of children that have offered to be merged, which have sealed nothing since."""
+        found = []
+        for child in parent.children.values():
+            if child.offer.kind == MERGE and parent.date >= child.offered + BUDDY_TICKS:
+                buddy = parent.children.get(buddy_of(child.place))
+                if buddy is not None and not buddy.offer.kind and buddy.pulse <= child.pulse:
+                    found.append(buddy.place)
         return found
 
     # -- proposals -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from leither_lite.ledger import upper
 from leither_lite.ledger.children import Child, Place
 from leither_lite.ledger.committee import Held, Willing
 from leither_lite.ledger.group import Rules
-from leither_lite.ledger.judge_children import BUDDY_TICKS, CALLED_TICKS, KEPT_TICKS, Parent, buddy_of, judge_decision
+from leither_lite.ledger.judge_children import CALLED_TICKS, KEPT_TICKS, Parent, buddy_of, judge_decision
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.state import (
     MERGE,
@@ -103,30 +103,6 @@ def test_a_merge_takes_two_and_leaves_another(forest: Forest) -> None:
     assert judge_decision(third(both), Decision(RIGHT, CHANGED)) == "no_buddy"
     assert judge_decision(third(alone), Decision(LEFT, CHANGED)) == "no_buddy"
     assert (buddy_of(LEFT), buddy_of(RIGHT), buddy_of(NOWHERE)) == (RIGHT, LEFT, (bytes(20), 3))
-
-
-@pytest.mark.parametrize(
-    ("later", "ticks", "changes", "expected"),
-    [
-        (1, BUDDY_TICKS, {}, ""),
-        (1, BUDDY_TICKS - 1, {}, "too_early"),
-        (0, BUDDY_TICKS, {}, "too_early"),
-        (1, BUDDY_TICKS, {"offer": Offer(MERGE)}, "too_early"),
-        (1, BUDDY_TICKS, {"called": 5}, "too_early"),
-        (0, KEPT_TICKS, {}, ""),
-    ],
-)
-def test_a_buddy_that_goes_on(forest: Forest, later: int, ticks: int, changes: dict[str, Any], expected: str) -> None:
-    """An offer to be merged waits for the buddy's while that has sealed nothing else, or was called for it."""
-    parent = parent_of(forest, offer=Offer(MERGE), offered=1_000 - ticks)
-    left, right = parent.children[LEFT], parent.children[RIGHT]
-    buddy = right._replace(pulse=left.pulse + later, **changes)
-    both = parent._replace(children={LEFT: left, RIGHT: buddy})
-    assert judge_decision(third(both), Decision(LEFT, KEPT)) == expected
-    assert judge_decision(both, Decision(LEFT, KEPT)) == "", "two children are never merged"
-    elsewhere = {**third(both).children, NOWHERE: buddy._replace(prefix=NOWHERE[0], bits=NOWHERE[1])}
-    del elsewhere[RIGHT]
-    assert judge_decision(parent._replace(children=elsewhere), Decision(LEFT, KEPT)) == ""
 
 
 def test_too_many_children(forest: Forest) -> None:

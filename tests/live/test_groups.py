@@ -106,7 +106,7 @@ def test_groups_split_under_payments(tmp_path: Path, full: bool) -> None:
 
 
 def test_groups_merge_and_split_under_payments(tmp_path: Path, full: bool) -> None:
-    """24 processes on three levels: while payments go on, two pairs of small groups are merged and a large one is split;
+    """24 processes on three levels: two pairs of small groups are merged and a large one is split while payments go on;
     all are credited on both sides, and the supply is whole at every root pulse."""
     print(f"seed {SEED}")
     pulse_ms = 1_000

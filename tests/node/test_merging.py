@@ -13,6 +13,7 @@ import pytest
 from leither_lite.codec import encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import header_digest
+from leither_lite.ledger.judge_children import BUDDY_TICKS
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.state import MERGE
 from leither_lite.node import frames
@@ -147,6 +148,22 @@ def test_a_power_cut_in_the_middle(groups: Groups) -> None:
     groups.until(groups.is_at_rest, 2 * MERGED_MS)
     assert {node(groups, index).group.digest for index in BOTH} == {node(groups, 3).group.digest}
     assert [groups.view(index).transfer(names[index])["state"] for index in BOTH] == ["credited"] * len(BOTH)
+
+
+def test_a_buddy_that_is_not_small(groups: Groups) -> None:
+    """It is called for, seals something else, and the one that has offered goes on: nothing waits there for long."""
+    busy(groups, lambda: bits(groups, 0) == 4 and not node(groups, 0).group.opened)
+    payers = (13, 0)
+    for _ in range(ROUNDS_MAX):
+        for payer in payers:
+            groups.pay(payer, 4, 1)
+        groups.run(PULSE_MS)
+        if has_offered(groups, (13,)):
+            break
+    offered_ms = groups.agenda.now_ms
+    groups.until(lambda: not has_offered(groups, (13,)), MERGED_MS)
+    assert groups.agenda.now_ms - offered_ms < 2 * BUDDY_TICKS * PULSE_MS
+    assert bits(groups, 13) == 4
 
 
 def test_the_halves_are_kept_for_a_term(groups: Groups) -> None:
