@@ -34,8 +34,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what lies in tests/system. Of several processes, one has all tests that start nodes, which come first; what is
-    in one file stays together."""
+    """Marks what lies in tests/system. Of several processes, one has all tests that start nodes, which come first; what
+    is in one file stays together."""
     live = []
     for item in items:
         is_system = SYSTEM in item.path.parents

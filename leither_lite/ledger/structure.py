@@ -15,6 +15,7 @@ from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import encode_roster, header_digest, state_digest
 from leither_lite.identity import account_id, h32
+from leither_lite.ledger.children import Place
 from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.records import PAGE_HEAD_BYTES, Entry, counted_bytes
@@ -55,13 +56,31 @@ class TermEnd:
         return Status.OK
 
 
-def draw(willing: Sequence[Willing], seed: bytes, most: int) -> tuple[bytes, ...]:
+def draw(willing: Sequence[Willing], seed: bytes, most: int, places: Iterable[Place] = ()) -> tuple[bytes, ...]:
     """The keys of a roster of at most `most`, chief first: drawn with equal weights from those that are willing, from
-    the silent only where there are no others; none where nobody is. `seed` is 32 bytes."""
+    the silent only where there are no others; none where nobody is. `seed` is 32 bytes.
+
+    `places`: of children, from each of which one is taken before a second from any: so that as few as can be go with
+    one of them.
+    """
     able = [each for each in willing if not each.silent] or list(willing)
     order = sorted(able, key=lambda each: h32("draw", seed + each.key))
+    if places:
+        order = _in_turns(order, list(places))
     size = max((size for size in QUORUM if size <= min(len(order), most)), default=0)
     return tuple(each.key for each in order[:size])
+
+
+def _in_turns(order: Sequence[Willing], places: Sequence[Place]) -> list[Willing]:
+    """The first of each place, then the second of each, and so on, each time in the order given."""
+    taken: dict[Place | None, int] = {}
+    turns: list[tuple[int, Willing]] = []
+    for each in order:
+        account = account_id(each.key)
+        own = next((place for place in places if is_prefix(account, *place)), None)
+        taken[own] = taken.get(own, 0) + 1
+        turns.append((taken[own], each))
+    return [each for _, each in sorted(turns, key=lambda turn: turn[0])]
 
 
 def after_appointment(

@@ -200,7 +200,7 @@ def _part(
 ) -> UpperPart:
     willing = encode_willing(nodes)
     state = UpperState(date, children_digest(encode_children(own.values())), 0, 0, willing_digest(willing))
-    roster = encode_roster(draw(nodes, seed, group.rules.roster_max))
+    roster = encode_roster(draw(nodes, seed, group.rules.roster_max, own))
     inner = inner_of(nodes_of(own, group.level - 1))
     counters = counters_of(own.values())
     successor = Successor(bits, prefix, inner, *counters, roster, state_digest(state.encode()))

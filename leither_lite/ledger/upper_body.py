@@ -188,7 +188,7 @@ class UpperBody:
             willing = upper_willing(self.children.values(), self.shown, self._seed, parent.rules.roster_max, after)
         if willing:
             self._set_willing(encode_willing(willing))
-            self.roster = encode_roster(draw(willing, self._seed, parent.rules.roster_max))
+            self.roster = encode_roster(draw(willing, self._seed, parent.rules.roster_max, self.children))
         self.state = self.state._replace(appointed=self.term + 1, children=self._table())
         self._ends = True
         if end.kind == MERGE:

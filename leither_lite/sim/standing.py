@@ -123,7 +123,7 @@ class _Builder:
         digest = willing_digest(willing)
         table = children_digest(encode_children(children.values()))
         state = UpperState(START - 1, table, TERM, self._since(level, prefix), digest)
-        roster = draw(willing_under(nodes, bits, prefix), self.anchor, self.rules.roster_max)
+        roster = draw(willing_under(nodes, bits, prefix), self.anchor, self.rules.roster_max, children)
         inner = inner_of(nodes_of(children, level - 1))
         counters = counters_of(children.values())
         sealed = self._seal((level, bits, prefix), roster, inner, counters, state.encode(), willing)

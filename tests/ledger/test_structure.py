@@ -114,6 +114,24 @@ def test_drawn_by_the_seed_alone() -> None:
     assert drawn[0] == tuple(each.key for each in order[:4])
 
 
+def test_drawn_from_each_child_in_turn() -> None:
+    """With one child gone, as few of a committee as can be are gone."""
+    willing = [Willing(key_of(number).public, "a:1", 0, 0) for number in range(40)]
+    places = [(bytes([side << 6]) + bytes(19), 2) for side in range(4)]
+    for seed in (bytes(32), b"\1" * 32, b"\2" * 32):
+        for size in (4, 7):
+            drawn = draw(willing, seed, size, places)
+            counts = [sum(is_prefix(account_id(key), *place) for key in drawn) for place in places]
+            assert len(drawn) == size
+            assert max(counts) - min(counts) <= 1
+            firsts = [
+                next(key for key in draw(willing, seed, 7, [place]) if is_prefix(account_id(key), *place))
+                for place in places
+            ]
+            assert set(firsts) <= set(drawn)
+            assert drawn[0] == min(firsts, key=lambda key: h32("draw", seed + key))
+
+
 def test_the_silent_are_drawn_where_there_are_no_others() -> None:
     awake = {each.key for each in nodes(9) if not each.silent}
     for number in range(9):
