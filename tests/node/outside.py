@@ -16,7 +16,7 @@ from tests.node.asking import Known
 from tests.node.groups import Groups, grown
 
 DEEP: Final = 4
-SEEDS: Final = range(2, 12)
+SEEDS: Final = range(6, 16)
 STRANGERS: Final = ("stranger", "stranger under the prefix")
 BESIDE: Final = ("of a sibling", "from afar")
 ABOVE: Final = ("on the roster above", "of the root")
@@ -67,8 +67,15 @@ class Outside:
         nodes = self.groups.nodes
         for first, one in enumerate(nodes):
             for second, other in enumerate(nodes):
-                if one.group.prefix == other.group.prefix and not len(one.between.seats) and len(other.between.seats):
+                if one.group.prefix == other.group.prefix and not self._has_seat(first) and len(other.between.seats):
                     yield first, second
+
+    def _has_seat(self, index: int) -> bool:
+        """True for who has one, or is about to be given one."""
+        node, own = self.node(index), self.groups.keys[index].public
+        branch = node.between.trunk.branch
+        assert branch is not None
+        return len(node.between.seats) > 0 or any(own in floor.roster for floor in branch.floors)
 
     def _places(self) -> dict[tuple[int, int, bytes], None]:
         """Every group that there is, or was, at any level."""
