@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 # Reasons why a frame or the node's own store cannot be read: they never reach a caller.
 # What these say goes to peers, or is counted against them: no caller of the API hears of it.
 FOR_PEERS = frozenset(
-    "addresses answers between catchup committee courier finding frames group_states heartbeat holders network peers "
-    "seats states tenure trunk undoing upper_frames".split()
+    "addresses answers becoming between catchup committee courier finding frames giving group_states heartbeat holders "
+    "network peers seats states tenure trunk undoing upper_frames".split()
 )
 ELSEWHERE = {"bad_charter", "bad_frame", "bad_queued", "bad_transfer"}
 

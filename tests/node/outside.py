@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final
 
 from leither_lite.identity import Key
+from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, PeerJoined
 from leither_lite.node.turn import Node
 from leither_lite.sim.signatures import checked_once
@@ -16,7 +17,7 @@ from tests.node.asking import Known
 from tests.node.groups import Groups, grown
 
 DEEP: Final = 4
-SEEDS: Final = range(6, 16)
+SEEDS: Final = range(7, 20)
 STRANGERS: Final = ("stranger", "stranger under the prefix")
 BESIDE: Final = ("of a sibling", "from afar")
 ABOVE: Final = ("on the roster above", "of the root")
@@ -43,6 +44,10 @@ class Outside:
         self.members = next(pair for pair in self._pairs() if len(list(self.node(pair[0]).group.settled.tree.leaves())))
         self.known = Known.of(self.node(self.members[0]), self._places(), self.overheard)
         self.askers = dict(zip(ASKERS, self._askers(), strict=True))
+        asked = self.node(self.members[0]).between
+        assert all(asked.may_want(frames.WANT_PULSE, self.askers[name].public) for name in BESIDE), (
+            "they were in it once"
+        )
         self.outside = frozenset(self.askers[name].public for name in STRANGERS)
         for key in self.outside:
             for index in self.members:

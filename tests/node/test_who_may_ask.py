@@ -122,7 +122,7 @@ def test_unasked_nothing_comes(asked: Outside) -> None:
     asked.unasked.clear()
     before = [node.group.header.pulse for node in groups.nodes]
     for turn in range(6):
-        groups.pay(turn, asked.members[turn % 2], 1) if turn not in asked.members else groups.pay(turn, 0, 1)
+        groups.pay(turn, asked.members[turn % 2] if turn not in asked.members else len(groups.nodes) - 1, 1)
         groups.run(3_000)
     groups.until(groups.is_at_rest)
     assert [node.group.header.pulse for node in groups.nodes] != before
@@ -134,7 +134,7 @@ def test_a_body_under_way(asked: Outside) -> None:
     groups = asked.groups
     target = next(index for index in asked.members if asked.node(index).books.is_on_roster)
     bodies = asked.node(target).committee._bodies
-    groups.pay(target, 0, 1)
+    groups.pay(target, next(index for index in range(2) if index != target), 1)
     groups.until(lambda: bool(bodies._segments))
     digests = list(bodies._segments)
     question = encode([frames.WANT_SEGMENTS, [*digests]])
