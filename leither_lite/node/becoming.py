@@ -35,6 +35,7 @@ from leither_lite.store.reader import MemoryStore, Reader
 ROOTS_SHOWN: Final = 64
 """So many of its own last headers a root group remembers as root headers, when it is split."""
 ASK_AGAIN_MS: Final = 1_000
+FAILURES_MAX: Final = 2
 _BAD: Final = "bad_state"
 
 
@@ -50,7 +51,7 @@ class Becoming:
         self._errands = errands
         self._merged: Child | None = None  # what the own group and its buddy have become, as their parent has it
         self._willing = b""
-        self._late = b""  # the head of a merged group that this node could not make of the two
+        self._failures = 0  # what has come of the buddy was not that, or the two have gone on already
         self._asked_ms: int | None = None
 
     # -- splits ----------------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ class Becoming:
         `willing`: its W."""
         if not self.is_merged_into(child.place):
             return False
-        if self._merged is None and child.head != self._late:
+        if self._merged is None or self._merged.head == child.head:  # others may have been named to seal it
             self._merged, self._willing = child, willing
             self._errands.know(decode_willing(willing))
         return True
@@ -152,10 +153,16 @@ class Becoming:
         return key in self.links
 
     def has_rest(self, peer: Peer, place: Place) -> bool:
-        """True for a peer that may have what the buddy was: it is of the buddy's group still, or of the merged one."""
+        """True for a peer that may have what the buddy was: it is of the buddy's group still, or of the merged one.
+        After two failures the state of the merged group is asked for once, then the rest again."""
         group = self._books.group
         there = peer.prefix, peer.bits
-        return self._merged is not None and there in (place, buddy_of((group.prefix, group.bits)))
+        is_known = self._merged is not None and self._failures < FAILURES_MAX
+        return is_known and there in (place, buddy_of((group.prefix, group.bits)))
+
+    def asks_for_state(self) -> None:
+        """The state of the merged group is asked for, or there is nobody to ask for it."""
+        self._failures = 0
 
     def half_for(self, digest: bytes) -> bytes | None:
         """The state of the one of the two that the own group was merged from, where the other's last header has this
@@ -184,7 +191,7 @@ class Becoming:
         try:
             return self._join(content, merged)
         except RemoteError:
-            self._merged, self._late = None, merged.head  # it may have gone on before this node heard of it
+            self._failures += 1
             self._books.refresh()
             raise
 

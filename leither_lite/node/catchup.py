@@ -25,11 +25,7 @@ from leither_lite.node import frames
 from leither_lite.node.becoming import Becoming
 from leither_lite.node.books import Books
 from leither_lite.node.giving import CHUNK_BYTES, PARTS_MAX, Giving
-from leither_lite.node.group_states import (
-    entries_of,
-    sealed_of,
-    take_group_state,
-)
+from leither_lite.node.group_states import entries_of, sealed_of, take_group_state
 from leither_lite.node.peers import Peer, Peers
 from leither_lite.node.states import check_state, parts_of
 from leither_lite.organization import SignedCharter
@@ -68,6 +64,7 @@ class Catchup:
         self._state_until_ms = 0
         self._arriving: SealedPulse | None = None
         self._segments: dict[bytes, bytes] = {}
+        self._wants_rest = False
         self._early = b""  # a state that is newer than what the branch shows
         self.jumped = False
         self.refusal = ""
@@ -148,8 +145,10 @@ class Catchup:
             chosen = min(near, key=lambda peer: self._order(peer, source, now_ms))
             if here and not chosen.needs_state and chosen.told - pulse < JUMP_PULSES_MIN:
                 self._ask_pulse(effects, chosen, pulse, now_ms)
-            else:  # or the rest of what this group and its buddy have become
+            else:
                 self._ask_state(effects, chosen, group.digest if rest else b"", now_ms)
+        else:
+            self._becoming.asks_for_state()
 
     def _able(self, is_meant: Callable[[Peer], bool], now_ms: int) -> list[Peer]:
         """The peers that are meant, and have not failed just now."""
@@ -179,6 +178,9 @@ class Catchup:
 
     def _ask_state(self, effects: Effects, peer: Peer, digest: bytes, now_ms: int) -> None:
         self._parts, self._state_digest, self._state_until_ms = [], b"", now_ms + STATE_MS_MAX
+        self._wants_rest = bool(digest)  # of what this group and its buddy have become
+        if not digest:
+            self._becoming.asks_for_state()
         self._ask(effects, peer, 0, encode([frames.WANT_STATE, digest, 0]), now_ms)
 
     def _ask(self, effects: Effects, peer: Peer, pulse: int, frame: bytes, now_ms: int) -> None:
@@ -293,7 +295,7 @@ class Catchup:
         shown = self.shown_node()
         if shown is not None:
             group = self._books.group
-            joined = self._becoming.join(content, shown[0])
+            joined = self._becoming.join(content, shown[0]) if self._wants_rest else None
             if joined is not None:
                 effects.writes += joined
                 effects.renew = self.jumped = True

@@ -232,3 +232,4 @@ def test_a_half_that_is_not_the_buddys(groups: Groups) -> None:
     groups.passes = lambda source, peer, content: True
     groups.until(groups.is_at_rest, 2 * MERGED_MS)
     assert has_merged(groups)
+    assert first_of_both(groups, 3) == first_of_both(groups, 11), "it has taken the right half then"
