@@ -20,7 +20,7 @@ from tests.live.harness import Answer, Ended, NodeProcess, Unanswered, command, 
 
 HOST: Final = "127.0.0.1"
 # Below the ports that the system gives away by itself, so that a node that comes back finds its own free.
-_PORTS: Final = count(20_000 + os.getpid() * 7 % 11_000)
+_PORTS: Final = count(20_000 + os.getpid() * 1_009 % 11_000)
 _STEPS_MAX: Final = 3_000
 
 
