@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 SYSTEM = Path(__file__).parent / "system"
-LIVE = Path(__file__).parent / "live"
 
 # Every run draws the same examples, so that a failure is the change's; the long form draws new ones and prints how to
 # get them again. No deadlines: a slow board is not a fault.
@@ -33,21 +33,31 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if inside and not config.getoption("system") else None
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what lies in tests/system. Of several processes, one has all tests that start nodes, which come first; what
-    is in one file stays together."""
-    live = []
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what lies in tests/system. Tests that start nodes come first: they take longest."""
     for item in items:
-        is_system = SYSTEM in item.path.parents
-        if is_system:
+        if SYSTEM in item.path.parents:
             item.add_marker("system")
-        if is_system or LIVE in item.path.parents:
-            live.append(item)
-        if config.pluginmanager.hasplugin("xdist"):
-            name = "live" if live[-1:] == [item] else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(name))
-    first = frozenset(live)
-    items[:] = [*live, *(item for item in items if item not in first)]
+    items.sort(key=lambda item: not starts_nodes(item.nodeid))
+
+
+def starts_nodes(name: str) -> bool:
+    """True for the id of a test that starts nodes."""
+    return name.startswith(("tests/live/", "tests/system/"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes, one has all tests that start nodes; what is in one file stays together."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        """Tests by the file that they are in."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return "nodes" if starts_nodes(nodeid) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
