@@ -232,9 +232,10 @@ def judge_decision(parent: Parent, decision: Decision) -> str:
         return "" if is_over else "too_early"
     if child.offer.kind == SPLIT:
         return "too_many" if _cannot_be(parent, child) else ""
-    buddy = parent.children.get(buddy_of(child.place))
-    is_mutual = buddy is not None and buddy.offer.kind == MERGE and len(parent.children) > 2
-    return "" if is_mutual and child.prefix < buddy_of(child.place)[0] else "no_buddy"
+    if _cannot_be(parent, child):
+        return "no_buddy"
+    buddy = parent.children[buddy_of(child.place)]
+    return "" if buddy.offer.kind == MERGE and child.prefix < buddy.prefix else "no_buddy"
 
 
 def _cannot_be(parent: Parent, child: Child) -> bool:

@@ -129,6 +129,7 @@ class Catchup:
         """Ask, where the branch shows another header of this node's group than the last here."""
         early, self._early = self._early, b""
         if early:
+            self._wants_rest = False
             with suppress(RemoteError):
                 self._jump(effects, early)
             if self.jumped:

@@ -288,7 +288,7 @@ class Tenure:
         )
         if seat is None or not is_own_header(seat.books.group):
             return
-        if source not in seat.books.sealers and not _has_merged(seat.books.group, source):
+        if source not in seat.books.sealers and not _may_be_merged(seat.books.group, source):
             return
         told = upper_frames(seat.books.group)
         if self._peers.may_give(effects, sum(map(len, told)), source):
@@ -368,11 +368,11 @@ def _ignore(effects: Effects, child: Child, willing: bytes, values: list[Value],
     """Nobody follows yet."""
 
 
-def _has_merged(group: UpperGroup, key: bytes) -> bool:
-    """True for who is willing in a child that two have become, and that has sealed nothing yet."""
+def _may_be_merged(group: UpperGroup, key: bytes) -> bool:
+    """True for who is willing in a child that two may just have become: in its first term, it has sent nothing."""
     account = account_id(key)
     for child in group.children.values():
         if is_prefix(account, child.prefix, child.bits):
-            is_new = group.level == 2 and not child.term and child.outbox == EMPTY
-            return is_new and any(each.key == key for each in decode_willing(group.shown[child.willing]))
+            is_first = group.level == 2 and not child.term and child.outbox == EMPTY
+            return is_first and any(each.key == key for each in decode_willing(group.shown[child.willing]))
     return False

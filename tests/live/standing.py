@@ -78,7 +78,6 @@ class Standing(Grove):
     def run(self) -> None:
         """Start all."""
         for number in range(len(self.folders)):
-            self.nodes.append(None)  # type: ignore[arg-type]
             self.start(number)
         for node in self.nodes:
             node.await_address()

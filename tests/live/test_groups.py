@@ -62,6 +62,24 @@ def prove_all(network: Grove, expected: dict[str, int], folder: Path) -> None:
     print(f"{len(shown)} accounts proved under root pulse {shown[0]['pulse']}, the supply among them")
 
 
+def see_out(network: Grove, payments: Payments, observer: Observer, pulse_ms: int, full: bool) -> None:
+    """Some more payments in the groups as they are now; then all come to rest, and the supply was whole all along."""
+    payments.part = "after that"
+    report_costs(network, "under payments", PAID_TICKS if full else 8)
+    payments.end()
+    payments.settle()
+    observer.end()
+    payments.report(pulse_ms)
+    observer.check(network.folders[0])
+
+
+def stop_all(network: Grove) -> None:
+    """Nobody has lied, and every node ends as it should."""
+    assert [node.client.get("/v1/evidence")["evidence"] for node in network.nodes] == [[]] * len(network.nodes)
+    ended = [node.stop() for node in network.nodes]
+    assert [(one.code, one.stderr) for one in ended] == [(0, "")] * len(ended)
+
+
 def test_groups_split_under_payments(tmp_path: Path, full: bool) -> None:
     """24 processes on three levels (8 on two in the short form): payments go on while groups split, all are credited on
     both sides, the supply is whole at every root pulse, and every account is proved to a stranger."""
@@ -86,22 +104,14 @@ def test_groups_split_under_payments(tmp_path: Path, full: bool) -> None:
                 ticks.append(network.nodes[0].status()["tick"])
             print(f"{len(network.nodes)} nodes: ticks at which they began, were members, had money: {ticks[:3]}")
         network.await_groups(ENDS if full else ("0", "1"), 3 if full else 2)
-        payments.part = "after the splits"
-        report_costs(network, "under payments", PAID_TICKS if full else 8)
-        payments.end()
-        payments.settle()
-        observer.end()
-        payments.report(pulse_ms)
+        see_out(network, payments, observer, pulse_ms, full)
         print(f"{network.again} admissions asked for again")
-        observer.check(network.folders[0])
         expected = payments.expected(AMOUNT)
         expected[network.accounts[0]] += 2  # `name_roster` gives the founder one, twice
         prove_all(network, expected, tmp_path)
-        assert [node.client.get("/v1/evidence")["evidence"] for node in network.nodes] == [[]] * len(network.nodes)
         if full:
             report_costs(network, "idle", IDLE_TICKS)
-        ended = [node.stop() for node in network.nodes]
-        assert [(one.code, one.stderr) for one in ended] == [(0, "")] * len(ended)
+        stop_all(network)
     assert [doctor(folder, "--full") for folder in network.folders] == [[]] * len(network.folders)
 
 
@@ -118,16 +128,8 @@ def test_groups_merge_and_split_under_payments(tmp_path: Path, full: bool) -> No
         observer.begin()
         payments.begin("while groups merge and split")
         network.await_groups(AFTER, 3)
-        payments.part = "after that"
-        report_costs(network, "under payments", PAID_TICKS if full else 8)
-        payments.end()
-        payments.settle()
-        observer.end()
-        payments.report(pulse_ms)
-        observer.check(network.folders[0])
+        see_out(network, payments, observer, pulse_ms, full)
         prove_all(network, payments.expected(AMOUNT), tmp_path)
-        assert [node.client.get("/v1/evidence")["evidence"] for node in network.nodes] == [[]] * len(network.nodes)
-        ended = [node.stop() for node in network.nodes]
-        assert [(one.code, one.stderr) for one in ended] == [(0, "")] * len(ended)
+        stop_all(network)
     found = [each for folder in network.folders for each in doctor(folder, "--full")]
     assert {each["code"] for each in found} <= {"not_on_roster"}, "nobody here has joined"

@@ -13,7 +13,7 @@ import pytest
 from leither_lite.codec import encode
 from leither_lite.errors import RemoteError
 from leither_lite.header import header_digest
-from leither_lite.ledger.judge_children import BUDDY_TICKS
+from leither_lite.ledger.judge_children import BUDDY_TICKS, CALLED_TICKS, KEPT_TICKS
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.state import MERGE
 from leither_lite.node import frames
@@ -164,6 +164,20 @@ def test_a_buddy_that_is_not_small(groups: Groups) -> None:
     groups.until(lambda: not has_offered(groups, (13,)), MERGED_MS)
     assert groups.agenda.now_ms - offered_ms < 2 * BUDDY_TICKS * PULSE_MS
     assert bits(groups, 13) == 4
+
+
+def test_a_buddy_that_is_away(groups: Groups) -> None:
+    """It is called for in vain; then its neighbor goes on as it is, though nobody else has anything to seal."""
+    groups.machines[11].stop()
+    for _ in range(ROUNDS_MAX):
+        groups.pay(3, 4, 1)
+        groups.run(PULSE_MS)
+        if has_offered(groups, LOW):
+            break
+    offered_ms = groups.agenda.now_ms
+    groups.until(lambda: not has_offered(groups, LOW), 2 * CALLED_TICKS * PULSE_MS)
+    assert groups.agenda.now_ms - offered_ms < (KEPT_TICKS + BUDDY_TICKS) * PULSE_MS
+    assert bits(groups, 3) == 3
 
 
 def test_the_halves_are_kept_for_a_term(groups: Groups) -> None:
