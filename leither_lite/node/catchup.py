@@ -81,7 +81,8 @@ class Catchup:
         if self._books.seals_alone:
             return 0
         roster = self._books.group.roster_keys
-        members = [peer for peer in self._peers.members() if peer.status is not None]
+        heard = [peer for peer in self._peers.connected.values() if peer.status is not None]
+        members = [peer for peer in heard if self._peers.is_member(peer.key)]
         told = sorted((peer.told for peer in members if peer.key in roster), reverse=True)
         liars = LIARS.get(len(roster), 0)
         if len(told) > liars:
@@ -110,16 +111,16 @@ class Catchup:
         if shown is not None:
             self._poll_group(effects, shown[0], now_ms, source)
             return
-        # Who has a member to ask asks no stranger: anybody can say that he is ahead.
-        asked = self._peers.members() or self._peers.connected.values()
-        ahead = [peer for peer in asked if peer.status is not None and peer.status.pulse > tip]
-        ahead = [peer for peer in ahead if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
+        told = [peer for peer in self._peers.connected.values() if peer.status is not None and peer.status.pulse > tip]
+        ahead = [peer for peer in told if peer.failed_ms is None or now_ms - peer.failed_ms >= FAILED_MS]
+        if ahead and self._peers.members():  # who has a member to ask asks no stranger: anybody can say he is ahead
+            ahead = [peer for peer in ahead if self._peers.is_member(peer.key)]
         if not ahead:
             return
         chosen = min(ahead, key=lambda peer: self._order(peer, source, now_ms))
-        told = chosen.status.pulse if chosen.status is not None else tip
+        newest = chosen.status.pulse if chosen.status is not None else tip
         # Only a state is taken from who is no member as far as is known here.
-        is_far = told - tip > JUMP_PULSES_MIN and self._books.group.is_root
+        is_far = newest - tip > JUMP_PULSES_MIN and self._books.group.is_root
         if is_far or chosen.needs_state or not self._peers.is_member(chosen.key):
             self._ask_state(effects, chosen, b"", now_ms)
         else:
