@@ -64,6 +64,8 @@ class Seat:
     scope: Scope
     floors: list[Floor]
     told_ms: int = 0
+    tries: int = 0
+    """How often its committee's last seal was told to the parent."""
     called_ms: int = 0
 
     @property
@@ -173,6 +175,7 @@ class Tenure:
         scope = Scope.of(self._reader, group.level, group.bits, group.prefix)
         effects.writes += scope.clear(effects.writes)
         effects.writes += scope.writes(upper_writes(group, {}, {}))
+        self._trunk.keep(effects)  # the root header that shows it: nothing is held that nobody could be bound to
         old = self._seats.pop((group.level, group.bits, group.prefix), None)
         seat = self._add(scope, group, now_ms)
         if old is not None:
@@ -311,6 +314,8 @@ class Tenure:
         is_split = group.state.offer.kind == SPLIT
         is_parting = is_split and self._is_parting(group.sealed)
         if not is_shown and not is_parting:
+            if header.pulse > self._trunk.pulse and self._peers.is_near(source):
+                self._trunk.ask(effects, source, now_ms)  # for the root header that shows it
             return  # newer, or older, than what is under the root
         group.denies_root = self._trunk.roots.denies
         if is_shown:

@@ -105,8 +105,17 @@ class UpperBooks:
 
     @property
     def _may_be_empty(self) -> bool:
-        """True if the parent has called for a header, or the first one of a new root shows all who is who."""
-        return self.is_called or self.group.header.level < self.group.level or self._waits_for_date
+        """True if the parent has called for a header, or the first one shows all who is who: of a new root, or of a
+        part, where something was decided of its children just before they came under it."""
+        is_new_root = self.group.header.level < self.group.level
+        return self.is_called or is_new_root or self._has_news or self._waits_for_date
+
+    @property
+    def _has_news(self) -> bool:
+        """True if this part has sealed nothing yet, and children of it are to hear that they are called, or of others
+        who seal for them: nobody believes that before it stands under the part's own header."""
+        is_part = (self.group.bits, self.group.prefix) != (self.group.header.bits, self.group.header.prefix)
+        return is_part and any(child.called or child.appointed for child in self.group.children.values())
 
     @property
     def _waits_for_date(self) -> bool:
@@ -114,9 +123,11 @@ class UpperBooks:
         then a header is sealed for the date's sake."""
         date = self._parent().date
         for child in self.group.children.values():
-            wait = BUDDY_TICKS if child.offer.kind == MERGE else KEPT_TICKS
-            due = child.called + CALLED_TICKS if child.called else child.offered + wait if child.offered else 0
-            if date < due <= self.tick:
+            due = [child.called + CALLED_TICKS] if child.called else []
+            if child.offered and not child.called:
+                due = [child.offered + KEPT_TICKS]
+                due += [child.offered + BUDDY_TICKS] if child.offer.kind == MERGE else []
+            if any(date < each <= self.tick for each in due):
                 return True
         return False
 
