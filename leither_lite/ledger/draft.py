@@ -95,7 +95,7 @@ class Draft:
 
     def _items_of(self, operation: Operation) -> int:
         """How many items of sets an operation touches at most."""
-        if type(operation) is Settle:
+        if isinstance(operation, Settle):
             return 3 * len(operation.receipts)
         if type(operation) is Resolve:
             return len(operation.settled)
@@ -154,9 +154,9 @@ class Draft:
 
     def _apply_receipts(self, operation: Operation) -> None:
         group, traffic = self.group, self.traffic
-        if type(operation) is Settle:
-            for receipt in settleable(group, self.state, operation):
-                traffic.settle(receipt, operation.shown.pulse)
+        if isinstance(operation, Settle):
+            for receipt, pulse in settleable(group, self.state, operation):
+                traffic.settle(receipt, pulse)
                 is_here = receipt.payee in group.entries
                 if receipt.kind == ReceiptKind.ADMISSION:
                     if not is_here:

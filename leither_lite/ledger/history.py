@@ -70,8 +70,8 @@ class History:
         if sent is not None:
             self._sent.setdefault(sent.id, (sent, pulse))
         elif isinstance(operation, Settle):
-            for receipt, _ in operation.receipts:
-                self._came.setdefault(receipt.id, (receipt, operation.shown.pulse, pulse))
+            for receipt, sent_pulse in operation.sent:
+                self._came.setdefault(receipt.id, (receipt, sent_pulse, pulse))
                 if receipt.kind == ReceiptKind.REFUND:
                     self._gone.setdefault(receipt.refunds, pulse)
                 elif receipt.kind != ReceiptKind.ADMISSION:  # perhaps it was sent back

@@ -48,12 +48,13 @@ def _is_open(group: Group, state: State, receipt: Receipt) -> bool:
     )
 
 
-def settleable(group: Group, state: State, settle: Settle) -> list[Receipt]:
-    """The receipts of an operation that can be settled now: credited, sent back, or an account opened."""
-    found: dict[bytes, Receipt] = {}
+def settleable(group: Group, state: State, settle: Settle) -> list[tuple[Receipt, int]]:
+    """The receipts of an operation that can be settled now, credited, sent back, or an account opened, each with the
+    pulse of the header that sent it."""
+    found: dict[bytes, tuple[Receipt, int]] = {}
     opened: dict[bytes, None] = {}
     size, under_way = group.page_bytes, len(group.pending.items)
-    for receipt, _ in settle.receipts:
+    for receipt, pulse in settle.sent:
         if receipt.id in found or not _is_open(group, state, receipt):
             continue
         if receipt.kind == ReceiptKind.ADMISSION:
@@ -66,7 +67,7 @@ def settleable(group: Group, state: State, settle: Settle) -> list[Receipt]:
             if receipt.kind == ReceiptKind.REFUND or under_way >= PENDING_MAX:
                 continue
             under_way += 1
-        found[receipt.id] = receipt
+        found[receipt.id] = receipt, pulse
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ from leither_lite.errors import RemoteError
 from leither_lite.ledger.committee import Appointment, Held, Willingness
 from leither_lite.ledger.joins import Admission, InvitedJoin, RoleChange
 from leither_lite.ledger.payments import PAYMENT_CODE, Distribution, Payment
-from leither_lite.ledger.settling import Reclaim, Resolve, Settle
+from leither_lite.ledger.settling import LateSettle, Reclaim, Resolve, Settle
 from leither_lite.ledger.structure import TermEnd
 
 Signed = Payment | Distribution | Admission | InvitedJoin | RoleChange | Appointment | Willingness
@@ -31,6 +31,7 @@ _KINDS: Final[dict[int, type[Operation]]] = {
     Resolve.CODE: Resolve,
     Reclaim.CODE: Reclaim,
     TermEnd.CODE: TermEnd,
+    LateSettle.CODE: LateSettle,
 }
 
 

@@ -18,7 +18,7 @@ from leither_lite.ledger.asked import Ask
 from leither_lite.ledger.body import Body
 from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.sets import read_sent
-from leither_lite.ledger.settling import RESOLVED_MAX
+from leither_lite.ledger.settling import RESOLVED_MAX, LateSettle
 from leither_lite.ledger.showing import outbox_of, resolve_of, settle_of
 from leither_lite.node import frames
 from leither_lite.node.answers import Answers
@@ -29,8 +29,11 @@ from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.shown import Shown
 
-AGAIN_MS: Final = (2_000, 60_000)
+AGAIN_MS: Final = (2_000, 20_000)
 """What is not resolved is shown again after so long, each time after twice as long."""
+LATE_MS: Final = 4_000
+"""What others should have shown, and nobody has resolved while this node asked for so long, may be shown by none: its
+group went on, split or merged before anybody was there to do so."""
 CALL_MS: Final = 16_000
 """Who has waited so long for a group has those above look after it."""
 PATIENCE_MS: Final = 30_000
@@ -195,6 +198,10 @@ class Courier:
         for sent in asked:
             item = sent.receipt.id
             if item in pending.items:
-                frame = encode([frames.ASK_RECEIPTS, *Ask.of(*opened, pending, [item]).values()])
+                ask = Ask.of(*opened, pending, [item])
+                frame = encode([frames.ASK_RECEIPTS, *ask.values()])
                 self._finder.carry(effects, sent.receipt.payee, frame, now_ms)
+                if not sent.content and sent.wait_ms > LATE_MS:
+                    late = encode([LateSettle.CODE, *ask.values()])
+                    self._finder.carry(effects, sent.receipt.payee, frames.operation_frame(late), now_ms)
         self._books.refresh()

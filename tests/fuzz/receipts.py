@@ -10,7 +10,7 @@ from leither_lite.header import roster_digest, sign_seal, state_digest
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.records import Role
-from leither_lite.ledger.settling import OtherReceipt, Reclaim, Resolve, Settle, Steps
+from leither_lite.ledger.settling import LateSettle, OtherReceipt, Reclaim, Resolve, Settle, Steps
 from leither_lite.ledger.state import MERGE, SPLIT, State
 from leither_lite.ledger.structure import END, TermEnd
 from leither_lite.tree import node
@@ -72,6 +72,17 @@ def settles() -> list[Settle]:
     return [Settle(shown(outbox, state), receipts), Settle(shown(alone, state, upper=True), ((LAST, ()),))]
 
 
+def late() -> list[LateSettle]:
+    """What still waits."""
+    waiting = tree_of(RECEIPTS)
+    state = founded_group().state._replace(date=DATE, pending=waiting.root())
+    receipts = tuple((receipt, steps_of(waiting, receipt.id)) for receipt in RECEIPTS)
+    pulses = (PULSE,) * len(RECEIPTS)
+    return [
+        LateSettle(shown(SumTree(), state, upper=upper), receipts, state.encode(), pulses) for upper in (False, True)
+    ]
+
+
 def resolves() -> list[Resolve]:
     """What is settled."""
     settled = tree_of(RECEIPTS)
@@ -95,4 +106,4 @@ def reclaims() -> list[Reclaim]:
 
 def examples() -> list[Operation]:
     """Some of each."""
-    return [*settles(), *resolves(), *reclaims(), *(TermEnd(kind) for kind in (END, SPLIT, MERGE))]
+    return [*settles(), *late(), *resolves(), *reclaims(), *(TermEnd(kind) for kind in (END, SPLIT, MERGE))]
