@@ -20,7 +20,7 @@ from leither_lite.ledger import group as ledger
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.roots import Roots
 from leither_lite.ledger.sets import read_sent
-from leither_lite.node.trunk import load_roots, take_seal
+from leither_lite.node.root_chain import load_roots, take_seal
 from leither_lite.organization import Charter, SignedCharter
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader

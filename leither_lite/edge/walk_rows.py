@@ -22,8 +22,8 @@ from leither_lite.ledger.settling import Settle
 from leither_lite.ledger.state import decode_willing, willing_digest
 from leither_lite.limits import DIGEST_BYTES, ID_BYTES, SEGMENT_BYTES_MAX
 from leither_lite.node.group_states import entries_of
+from leither_lite.node.root_chain import take_seal
 from leither_lite.node.transfers import DEBITED
-from leither_lite.node.trunk import take_seal
 from leither_lite.node.wallet import kept_application, kept_transfer, read_queued
 from leither_lite.pulse.votes import Evidence
 from leither_lite.store import keys

@@ -45,6 +45,8 @@ BEHIND_PULSES: Final = 3
 """Who knows of root headers so far above its branch asks for that."""
 PATIENCE_PULSES: Final = 10
 """For so long it is left to the committee to tell its parent what is sealed; then every member does."""
+CYCLES_A_TRY: Final = 2
+"""What is not under the root after so many cycles is told to others of the committee above."""
 CALL_PULSES: Final = 15
 """How often those above are asked to look after the own group, while nothing goes on in it."""
 
@@ -100,7 +102,7 @@ class Between:
         self.courier = Courier(reader, books, self.trunk, self.finder, key.public)
         self.becoming = Becoming(reader, key, books, self.trunk, self.seats, self.errands)
         self.trunk.on_branch = self._on_branch
-        self.trunk.know = self.errands.know
+        self.trunk.know = self.seats.know
         self.trunk.address_of = self._address_of
         self.seats.on_child = self._on_child
         books.on_body = self.courier.sealed
@@ -113,6 +115,9 @@ class Between:
         self.own_address = ""
         self._still = b""
         self._still_ms = self._called_ms = now_ms
+        self._told = b""
+        self._cycles = 0  # since the last header was told first
+        self._uplinks: list[bytes] = []
         self.on_included: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.on_elsewhere: Callable[[Effects, int], None] = lambda effects, now_ms: None
 
@@ -130,6 +135,27 @@ class Between:
         known = self._peers.addresses.get(key)
         own = self.own_address if key == self._key.public else ""
         return own or self.errands.address(key) or ("" if known is None else known.address)
+
+    def has_to_do_with(self, key: bytes) -> bool:
+        """True for who goes before strangers: members, and those on committees that this node tells or hears."""
+        return self._peers.is_member(key) or self.seats.has_to_do_with(key)
+
+    def _above(self, now_ms: int) -> list[bytes]:
+        """Whom of the committee above this node stays connected with: as one of the roster, those whom it tells what is
+        sealed; else those whom it has to ask, where nothing has gone on for long."""
+        if self._books.is_on_roster:
+            return self.seats.parents_of(self._books.group, self._books.sealers)
+        is_lost = self.trunk.branch is None or self._patience_is_over(now_ms)
+        return list(self.trunk.sealers_of(2)) if is_lost else []
+
+    def _patience_is_over(self, now_ms: int) -> bool:
+        """True where what the committee should have told its parent is not under the root after long."""
+        return now_ms - self._still_ms >= PATIENCE_PULSES * self._clock.pulse_ms
+
+    def fellows(self) -> list[str]:
+        """Where those are without whom nothing is agreed on above level 1, or gets there."""
+        keys = dict.fromkeys([*self.seats.fellows(), *self._uplinks])
+        return [address for key in keys if (address := self.errands.address(key))]
 
     @property
     def is_split(self) -> bool:
@@ -266,9 +292,10 @@ class Between:
         if self.is_split:
             self._wait(effects, now_ms)
             self.becoming.ask(effects, now_ms)
-            above = self.trunk.sealers_of(2)
-            links = [*self.becoming.links, *self.errands.links, *above, *self._books.sealers]
-            self.errands.links = tuple(dict.fromkeys(links))
+            self._uplinks = self._above(now_ms)
+            links = [*self.seats.links(), *self.becoming.links, *self._uplinks, *self._books.sealers]
+            self.errands.links = tuple(dict.fromkeys([*links, *self.trunk.relays()]))
+            self._cycles += 1
             self._tell_parent(effects, now_ms)
         branch = self.trunk.branch
         if self.is_split or branch is not None:
@@ -314,11 +341,14 @@ class Between:
     def _tell_parent(self, effects: Effects, now_ms: int) -> None:
         """Tell the committee above what the own group has sealed, until it is under the root."""
         books = self._books
+        if books.group.digest != self._told:
+            self._told, self._cycles = books.group.digest, 0
         signed = any(key == self._key.public for key, _ in books.group.sealed.signatures)
-        may_tell = signed or books.is_on_roster or now_ms - self._still_ms >= PATIENCE_PULSES * self._clock.pulse_ms
+        may_tell = signed or books.is_on_roster or self._patience_is_over(now_ms)
         if books.is_under_root or not may_tell:
             return
-        self.seats.tell_parent(effects, books.group.sealed, self._holders.signatures, now_ms)
+        whom = self.seats.parents_of(books.group, books.sealers, self._cycles // CYCLES_A_TRY)
+        self.seats.tell_parent(effects, books.group.sealed, self._holders.signatures, whom, now_ms)
 
     def _on_branch(self, effects: Effects, now_ms: int) -> None:
         """A root header has come, with the branch down to the own group."""

@@ -42,6 +42,11 @@ class Errands:
         while len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
 
+    def suggest(self, told: Iterable[Willing]) -> None:
+        """Where nodes are, as somebody says who need not know: it changes nothing that is known, and takes no place
+        from it."""
+        self.know(each for each in told if each.key not in self._known and len(self._known) < KNOWN_MAX)
+
     def address(self, key: bytes) -> str:
         """Where a node is; empty if that is not known."""
         return self._known.get(key, "")

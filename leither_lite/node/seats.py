@@ -6,9 +6,8 @@ is bounded: a page, a table of children, one waiting seal a child. Never decides
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Final
 
 from leither_lite import codec
 from leither_lite.codec import Value, encode
@@ -17,18 +16,19 @@ from leither_lite.errors import RemoteError
 from leither_lite.header import Header, decode_roster, header_digest
 from leither_lite.ledger.branch import Branch, Floor
 from leither_lite.ledger.children import Child
+from leither_lite.ledger.committee import Willing
+from leither_lite.ledger.group import Group
 from leither_lite.ledger.handovers import handover_of
 from leither_lite.ledger.roots import RootSeal
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.state import NOBODY, SPLIT, decode_willing
+from leither_lite.ledger.upper import UpperGroup
 from leither_lite.ledger.upper_operations import ChildSeal, upper_from_value
 from leither_lite.node import frames
+from leither_lite.node.spreading import RELAYS_MAX, Told, carriers, told_by
 from leither_lite.node.tenure import TOLD_AGAIN_MS, Seat, Tenure
 from leither_lite.node.upper_frames import floor_of_group, is_own_header, upper_frames
 from leither_lite.tree.node import is_prefix
-
-WIDE: Final = 16
-"""A committee with more children than that shares them out among its members."""
 
 
 class Seats(Tenure):
@@ -122,7 +122,6 @@ class Seats(Tenure):
         self._parting = [each for each in self._parting if each[0] > now_ms]
         for _, told, whom in self._parting:
             self._tell(effects, told, whom, now_ms)
-        self._errands.links = tuple(self._links())
 
     def _tell_called(self, effects: Effects, seat: Seat, now_ms: int) -> None:
         """Tell children that the parent has called for a header, or who seals the next one."""
@@ -150,20 +149,42 @@ class Seats(Tenure):
             lowest.books.call(account, self._clock.tick(now_ms))
             lowest.committee.work(now_ms)
 
-    def fellows(self) -> list[str]:
-        """Where those are who are on a committee above level 1 with this node."""
-        keys = dict.fromkeys(key for seat in self if seat.books.is_on_roster for key in seat.books.sealers)
-        return [address for key in keys if (address := self._errands.address(key))]
+    def fellows(self) -> Iterator[bytes]:
+        """Who is on a committee above level 1 with this node."""
+        for seat in self:
+            if seat.books.is_on_roster:
+                yield from seat.books.sealers
 
-    def _links(self) -> Iterator[bytes]:
-        """Whom this node's seats want to stay connected with: their committees, their parents', their children's."""
+    def links(self) -> Iterator[bytes]:
+        """Whom this node's seats want to stay connected with: their committees, whom they tell what these have sealed,
+        and whom they tell of their pages."""
+        for seat in self:
+            yield from seat.books.sealers
+            if not seat.books.group.is_root:
+                yield from self.parents_of(seat.books.group, seat.books.sealers)
+        for seat in self:
+            yield from (told.key for told in self._told(seat, lambda key: True))
+
+    def has_to_do_with(self, key: bytes) -> bool:
+        """True for who is on a committee above this node's account or with it, or above or below a group of its seats:
+        they go before strangers, and are believed where others are."""
+        trunk = self._trunk
+        if any(key in trunk.sealers_of(level) for level in range(2, trunk.levels + 1)):
+            return True
         for seat in self:
             group = seat.books.group
-            yield from seat.books.sealers
-            if not group.is_root:
-                yield from self._trunk.sealers_of(group.level + 1)
-            for child in group.children.values():
-                yield from child.sealers
+            if key in seat.books.sealers or (not group.is_root and key in trunk.sealers_of(group.level + 1)):
+                return True
+            if any(key in child.sealers for child in group.children.values()):
+                return True
+        return False
+
+    def know(self, told: list[Willing], source: bytes) -> None:
+        """Where others are, as somebody says: believed from members and committees; what others say only fills gaps."""
+        if self._peers.is_member(source) or self.has_to_do_with(source):
+            self._errands.know(told)
+        else:
+            self._errands.suggest(told)
 
     # -- seals ------------------------------------------------------------------------------------------------------
 
@@ -204,6 +225,7 @@ class Seats(Tenure):
         group = seat.books.group
         seat.floors = [floor_of_group(group), *seat.floors[:1]]
         effects.writes += self._trunk.writes()
+        seat.tries = 0
         if not group.is_root:
             self._tell_parent(effects, seat, now_ms)
             return
@@ -218,18 +240,35 @@ class Seats(Tenure):
         seat.told_ms = now_ms
         group = seat.books.group
         if is_own_header(group):
-            self.tell_parent(effects, group.sealed, (), now_ms)
+            self.tell_parent(effects, group.sealed, (), self.parents_of(group, seat.books.sealers, seat.tries), now_ms)
+            seat.tries += 1
+
+    def parents_of(
+        self, group: Group | UpperGroup, sealers: tuple[bytes, ...], tries: int | None = None
+    ) -> list[bytes]:
+        """Whom of the committee above this node tells of a group's last header, which is told for the time number
+        `tries`, 0 at first: its roster and those who have signed share them out, and who is neither tells all. Without
+        `tries`: whom it is to be connected with, to tell the next."""
+        own, above = self._key.public, self._trunk.sealers_of(group.level + 1)
+        signed = sealers if tries is None else tuple(key for key, _ in group.sealed.signatures)
+        if tries is not None and own not in sealers and own not in signed:
+            return list(above)
+        return [key for at, key in enumerate(above) if own in carriers(sealers, signed, at, tries or 0)]
 
     def tell_parent(
-        self, effects: Effects, sealed: SealedPulse, held: tuple[tuple[bytes, bytes], ...], now_ms: int
+        self,
+        effects: Effects,
+        sealed: SealedPulse,
+        held: tuple[tuple[bytes, bytes], ...],
+        whom: Iterable[bytes],
+        now_ms: int,
     ) -> None:
-        """Tell the committee above what a group of ours has sealed."""
+        """Tell some of the committee above what a group of ours has sealed."""
         operation = ChildSeal.of(sealed, held, shows_willing=True).encode()
         frame = encode([frames.CHILD, codec.decode(operation)])
-        sealers = self._trunk.sealers_of(sealed.header.level + 1)
-        for key in sealers:
+        for key in whom:
             self._errands.send(effects, key, frame, now_ms)
-        if self._key.public in sealers:
+        if self._key.public in self._trunk.sealers_of(sealed.header.level + 1):
             with suppress(RemoteError):  # what its committee has sealed all the same
                 self.take_child(effects, [frames.CHILD, codec.decode(operation)], self._key.public, now_ms)
 
@@ -248,30 +287,27 @@ class Seats(Tenure):
                     if floor.node(floor.tree().root()) == node:
                         yield floor
 
-    def _hearers(self, floor: Floor) -> Iterable[bytes]:
+    def _hearers(self, floor: Floor) -> Iterable[Told]:
         """Who waits for the branch down to a page of ours: its committee, and of each child's; where a child's is
         silent, all who are willing there."""
         seat = self.get(floor.level, floor.bits, floor.prefix)
         if seat is None:
             return ()
-        sealers = seat.books.sealers
-        own = sealers.index(self._key.public) if self._key.public in sealers else 0
-        found = dict.fromkeys(sealers)
-        children = list(seat.books.group.children.values())
-        found.update(dict.fromkeys(told_by(own, len(sealers), [child.sealers for child in children])))
-        for child in children:
+        found: dict[bytes, tuple[bytes, ...]] = dict.fromkeys(seat.books.sealers, ())
+        for told in self._told(seat, self._peers.connected.__contains__):
+            relays = dict.fromkeys((*found.get(told.key, ()), *told.relays))
+            found[told.key] = tuple(relays)[:RELAYS_MAX]
+        for child in seat.books.group.children.values():
             if child.called or child.appointed:
-                found.update(dict.fromkeys(self._all_of(seat, child)))
-        found.pop(self._key.public, None)
-        return list(found)
+                for key in self._all_of(seat, child):
+                    found.setdefault(key, ())
+        return [Told(key, relays) for key, relays in found.items()]
 
-
-def told_by(own: int, size: int, rosters: Sequence[tuple[bytes, ...]]) -> Iterator[bytes]:
-    """Whom member `own` of a committee of `size` tells of a new page, of its children's rosters: two of each child; of
-    more than 16 children, one, of those that are its turn: each hears it from two."""
-    for index, roster in enumerate(rosters):
-        is_wide = len(rosters) > WIDE
-        if roster and not (is_wide and (index - own) % size > 1):
-            yield roster[own % len(roster)]
-            if not is_wide:
-                yield roster[(own + 1) % len(roster)]
+    def _told(self, seat: Seat, is_here: Callable[[bytes], bool]) -> Iterator[Told]:
+        """Whom of the children's committees this node tells of a page, of those who are there. Who is not on the
+        committee any more counts as it signed."""
+        group, own = seat.books.group, self._key.public
+        order = [*seat.books.sealers, *(key for key, _ in group.sealed.signatures)]
+        number = order.index(own) if own in order else 0
+        rosters = [child.sealers for child in group.children.values()]
+        return told_by(number, rosters, is_here)

@@ -6,32 +6,32 @@ the own group's last header is under the root. Never decides what is sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects, Write
-from leither_lite.errors import Halt, RemoteError
+from leither_lite.errors import RemoteError
 from leither_lite.header import (
-    HEADER_BYTES_MAX,
     LEVEL_MAX,
     Header,
     decode_roster,
     header_digest,
     signatures_value,
-    take_signatures,
 )
 from leither_lite.identity import account_id
 from leither_lite.ledger.branch import LEVELS_MAX, Branch, Floor, apply, difference
 from leither_lite.ledger.children import Place
 from leither_lite.ledger.committee import Willing
-from leither_lite.ledger.group import Group
 from leither_lite.ledger.handovers import handovers
 from leither_lite.ledger.roots import Roots, RootSeal
-from leither_lite.limits import ADDRESS_BYTES_MAX, DIGEST_BYTES, ID_BITS, ID_BYTES, KEY_BYTES, UINT_MAX
+from leither_lite.limits import ADDRESS_BYTES_MAX, ID_BITS, ID_BYTES, KEY_BYTES, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.peers import Peers
+from leither_lite.node.root_chain import take_seal
+from leither_lite.node.spreading import RELAYS_MAX, Told
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.node import is_prefix
@@ -45,41 +45,42 @@ HANDOVERS_TOLD: Final = 4
 ROOTS_KEPT: Final = 8_192
 HINTS_MAX: Final = 7 * LEVELS_MAX
 ASK_MS: Final = 2_000
+RELAYED_MAX: Final = 32
+"""So many lists of whom this node is to tell in turn are remembered: some 120 KB."""
+RELAYED_PULSES: Final = 30
+"""For so long after the last time it stays connected to them."""
+
+Page = tuple[int, int, bytes]
+"""level, bits, prefix"""
 
 
-def load_roots(reader: Reader, group: Group, charter_roster: tuple[bytes, ...]) -> Roots:
-    """The root chain as far as the store knows it. Raises Halt("store_corrupt")."""
-    if group.is_root:
-        roots = Roots(group.network, group.header.pulse, group.roster_keys)
-        roots.remember(group.digest, group.header.pulse, group.header.tick)
-        return roots
-    roots = Roots(group.network, -1, charter_roster)
-    roots.follow(handovers(reader, 0, keys.PULSE_MAX))
-    for key, content in reader.scan(*keys.ROOTS):
-        roots.remember(content[:DIGEST_BYTES], keys.sequence_of(key), int.from_bytes(content[DIGEST_BYTES:], "big"))
-    kept = reader.get(keys.ROOT)
-    if kept is not None:
-        try:
-            roots.take(take_seal(codec.fields(codec.decode(kept), 2, "bad_root")))
-        except RemoteError as error:
-            raise Halt("store_corrupt", f"the root header in the store does not hold: {error}") from error
-    return roots
-
-
-def take_seal(values: list[Value]) -> RootSeal:
-    """A root header and its signatures in CBOR values. Raises RemoteError("bad_root")."""
-    header, signatures = values
-    return RootSeal(codec.octets_upto(header, HEADER_BYTES_MAX, "bad_root"), take_signatures(signatures, "bad_root"))
-
-
-def _take_hints(value: Value) -> list[Willing]:
-    """Where those are who keep the pages: nobody has signed it, and a wrong one leads nowhere. Raises RemoteError."""
+def _take_hints(value: Value, most: int = HINTS_MAX) -> list[Willing]:
+    """Where nodes are: nobody has signed it, and a wrong one leads nowhere. Raises RemoteError("bad_branch")."""
     hints = []
-    for each in codec.items(value, HINTS_MAX, "bad_branch"):
+    for each in codec.items(value, most, "bad_branch"):
         key, address = codec.fields(each, 2, "bad_branch")
         key = codec.octets(key, KEY_BYTES, "bad_branch")
         hints.append(Willing(key, codec.text(address, ADDRESS_BYTES_MAX, "bad_branch"), 0, 0))
     return hints
+
+
+@dataclass(slots=True)
+class Spread:
+    """Who keeps a page, as its last two root headers say, and who was told it of the newest."""
+
+    pulse: int
+    keepers: tuple[bytes, ...]
+    told: dict[bytes, None] = field(default_factory=dict)
+
+
+def keepers_of(branch: Branch, above: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Who may seal the next header of a branch's lowest page: its R, or the first above it that is not empty; `above`:
+    who may seal the root's."""
+    for floor in reversed(branch.floors):
+        found = decode_roster(floor.roster, empty_allowed=True)
+        if found:
+            return found
+    return above
 
 
 class Trunk:
@@ -96,14 +97,17 @@ class Trunk:
         self._newest = self.pulse
         self.on_branch: Callable[[Effects, int], None] = lambda effects, now_ms: None
         self.below: Callable[[Branch], Iterable[Floor]] = lambda branch: ()
-        self.know: Callable[[list[Willing]], None] = lambda hints: None
+        self.know: Callable[[list[Willing], bytes], None] = lambda hints, source: None
         self.address_of: Callable[[bytes], str] = lambda key: ""
-        self.hearers: Callable[[Floor], Iterable[bytes]] = lambda floor: ()
-        self._arrived: dict[tuple[int, int, bytes], int] = {}
-        self._branches: dict[tuple[int, int, bytes], Branch] = {}
+        self.hearers: Callable[[Floor], Iterable[Told]] = lambda floor: ()
+        self._arrived: dict[Page, int] = {}
+        self._branches: dict[Page, Branch] = {}
+        self._spreads: dict[Page, Spread] = {}
+        self._relays: dict[tuple[Page, bytes], tuple[int, tuple[bytes, ...]]] = {}  # of which pulse, whom
         self._handovers: dict[int, Handover] = {}
         self._unkept: list[tuple[int, bytes, int]] = []
         self._asked_ms: int | None = None
+        self._around_ms: int | None = None
         self._turn = 0
         for each in handovers(reader, 0, keys.PULSE_MAX):
             self._handovers[Header.decode(each.header).pulse] = each
@@ -145,9 +149,11 @@ class Trunk:
     # -- what comes in ---------------------------------------------------------------------------------------------
 
     def take(self, effects: Effects, values: list[Value], source: bytes, now_ms: int) -> None:
-        """[24, root header, signatures, [handover, …], [floor, …], [[key, address], …]]: believed where the root
-        header is sealed by the roster in force, and the floors lead to it. Raises RemoteError."""
-        _, header, signatures, told, floors, hints = codec.fields(values, 6, "bad_branch")
+        """[24, root header, signatures, [handover, …], [floor, …], hints, relays], the last two [[key, address], …]:
+        believed where the root header is sealed by the roster in force, and the floors lead to it. Raises RemoteError.
+        """
+        _, header, signatures, told, floors, hints, relays = codec.fields(values, 7, "bad_branch")
+        named = _take_hints(relays, RELAYS_MAX)
         seal = take_seal([header, signatures])
         root = Header.decode(seal.header)
         known = self._newest_handover
@@ -156,8 +162,11 @@ class Trunk:
         if root.pulse < self.pulse:
             return
         floors = codec.items(floors, LEVELS_MAX, "bad_branch")
-        if self.roots.knows(header_digest(seal.header), root.pulse) and self._is_known(floors, root.pulse):
-            self.know(_take_hints(hints))
+        page = self._page_of(floors)
+        is_here = page is not None and self.has_arrived(*page, root.pulse)
+        if page is not None and is_here and self.roots.knows(header_digest(seal.header), root.pulse):
+            self.know(_take_hints(hints), source)  # there are several who tell it
+            self._pass_on(effects, page, root.pulse, named, source)
             return
         if known < self._newest_handover < root.pulse and not self._is_sealed(seal):
             self._asked_ms = None  # a step nearer: ask on from there
@@ -178,16 +187,20 @@ class Trunk:
         branch.verify()
         own = tuple(each for each in branch.floors if is_prefix(self._own, each.prefix, each.bits))
         branch = Branch(branch.seal, own)  # pages of other ways, of which there is no end, are not kept here
-        self.know(_take_hints(hints))
+        self.know(_take_hints(hints), source)
         self.arrive(effects, branch, now_ms, source)
+        if own:
+            lowest = own[-1]
+            self._pass_on(effects, (lowest.level, lowest.bits, lowest.prefix), root.pulse, named, source)
 
-    def _is_known(self, floors: list[Value], pulse: int) -> bool:
-        """True if what comes is here already: there are several who tell it. Raises RemoteError("bad_branch")."""
+    @staticmethod
+    def _page_of(floors: list[Value]) -> Page | None:
+        """The lowest page of what comes. Raises RemoteError("bad_branch")."""
         if not floors:
-            return False
+            return None
         level, bits, prefix = codec.fields(floors[-1], 10, "bad_branch")[:3]
         level, bits = codec.uint(level, LEVEL_MAX, "bad_branch"), codec.uint(bits, ID_BITS, "bad_branch")
-        return self.has_arrived(level, bits, codec.octets(prefix, ID_BYTES, "bad_branch"), pulse)
+        return level, bits, codec.octets(prefix, ID_BYTES, "bad_branch")
 
     @property
     def _newest_handover(self) -> int:
@@ -216,13 +229,17 @@ class Trunk:
         if self._arrived.get(place, -1) >= pulse:
             return
         self._arrived[place] = pulse
+        before = self._branches.get(place)
+        keepers = keepers_of(branch, self.roots.roster)  # after a change of R the old ones tell it, too
+        keepers += () if before is None else keepers_of(before, self.roots.roster)
         self._branches[place] = branch
+        self._spreads[place] = Spread(pulse, keepers, {source: None})
         self.roots.take(branch.seal)
         if pulse > self._newest:  # of those that came this way: who keeps the root knows its header before
             self._newest = pulse
             self.arrived_ms = now_ms
             self._unkept.append((pulse, header_digest(branch.seal.header), branch.header.tick))
-        self.tell(effects, branch, [key for key in self.hearers(lowest) if key != source])
+        self._tell(effects, branch, place, self.hearers(lowest))
         for floor in list(self.below(branch)):
             self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms, source)
         if lowest.level == 2 and self._is_own(branch):
@@ -251,7 +268,9 @@ class Trunk:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    def _frame(self, before: Branch | None, branch: Branch, above: int | None = None) -> bytes:
+    def _frame(
+        self, before: Branch | None, branch: Branch, above: int | None = None, relays: Iterable[bytes] = ()
+    ) -> bytes:
         """The frame of a branch, with the newest handovers, or the oldest above a pulse."""
         if above is None:
             pulses = sorted(self._handovers)[-HANDOVERS_TOLD:]
@@ -262,12 +281,41 @@ class Trunk:
         floors = difference(before, branch)
         keepers = [key for floor in branch.floors for key in decode_roster(floor.roster, empty_allowed=True)]
         hints: Value = [[key, address] for key in dict.fromkeys(keepers) if (address := self.address_of(key))]
-        return encode([frames.BRANCH, seal.header, signatures_value(seal.signatures), told, floors, hints])
+        named: Value = [[key, address] for key in relays if (address := self.address_of(key))]
+        return encode([frames.BRANCH, seal.header, signatures_value(seal.signatures), told, floors, hints, named])
 
-    def tell(self, effects: Effects, branch: Branch, peers: Iterable[bytes]) -> None:
-        """Tell others a branch, whole."""
-        frame = self._frame(None, branch)
-        self._peers.tell(effects, frame, b"", list(peers))
+    def _tell(self, effects: Effects, branch: Branch, page: Page, whom: Iterable[Told]) -> None:
+        """Tell those who are connected a branch down to a page, whole; nobody twice."""
+        told = self._spreads[page].told
+        made: dict[tuple[bytes, ...], bytes] = {}
+        for each in whom:
+            if each.key not in told and each.key in self._peers.connected:
+                told[each.key] = None
+                if each.relays not in made:
+                    made[each.relays] = self._frame(None, branch, relays=each.relays)
+                effects.sends.append((each.key, made[each.relays]))
+
+    def _pass_on(self, effects: Effects, page: Page, pulse: int, named: list[Willing], source: bytes) -> None:
+        """Somebody of a page's committee has told it, and named whom this node is to tell in turn. They get what this
+        node has found true, whatever else came with their names."""
+        spread, branch = self._spreads.get(page), self._branches.get(page)
+        if not named or spread is None or branch is None or spread.pulse != pulse or source not in spread.keepers:
+            return
+        if self._relays.get((page, source), (-1, ()))[0] == pulse:
+            return
+        self.know(named, source)
+        keys_named = tuple(each.key for each in named)
+        self._relays.pop((page, source), None)
+        self._relays[page, source] = pulse, keys_named
+        while len(self._relays) > RELAYED_MAX:
+            del self._relays[next(iter(self._relays))]
+        self._tell(effects, branch, page, map(Told, keys_named))
+
+    def relays(self) -> Iterator[bytes]:
+        """Whom this node is to tell pages of other groups in turn."""
+        for pulse, named in self._relays.values():
+            if self.pulse - pulse <= RELAYED_PULSES:
+                yield from named
 
     def has_arrived(self, level: int, bits: int, prefix: bytes, pulse: int) -> bool:
         """True if a page of a root header of that pulse, or a later one, was here."""
@@ -285,6 +333,7 @@ class Trunk:
     def forget(self, level: int, bits: int, prefix: bytes) -> None:
         """A page is kept here no more."""
         self._branches.pop((level, bits, prefix), None)
+        self._spreads.pop((level, bits, prefix), None)
 
     def ask(self, effects: Effects, peer: bytes, now_ms: int) -> None:
         """Ask a peer for the whole branch, unless somebody was asked just before."""
@@ -293,11 +342,12 @@ class Trunk:
             effects.sends.append((peer, self.wanted_frame()))
 
     def ask_around(self, effects: Effects, now_ms: int) -> None:
-        """Ask the next of those who are connected."""
+        """Ask the next of those who are connected, whoever else was asked because of what somebody has told."""
         peers = list(self._peers.connected)
-        if peers:
+        if peers and (self._around_ms is None or now_ms - self._around_ms >= ASK_MS):
+            self._around_ms = now_ms
             self._turn += 1
-            self.ask(effects, peers[self._turn % len(peers)], now_ms)
+            effects.sends.append((peers[self._turn % len(peers)], self.wanted_frame()))
 
     def wanted_frame(self) -> bytes:
         """[25, pulse of the newest handover here + 1, or 0]."""

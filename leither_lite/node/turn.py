@@ -31,8 +31,8 @@ from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.holders import Holders
 from leither_lite.node.network import Network
 from leither_lite.node.peers import Peers
+from leither_lite.node.root_chain import load_roots
 from leither_lite.node.scope import Scope, group_starts
-from leither_lite.node.trunk import load_roots
 from leither_lite.node.wallet import Keyring, Wallet
 from leither_lite.node.watch import Watch
 from leither_lite.organization import SignedCharter
@@ -136,7 +136,7 @@ class Node:
         self.catchup.shown_node = self.between.shown_node
         self.between.on_elsewhere = self.catchup.poll
         self.addresses.more = self.between.errands.wanted
-        self.addresses.fellows = self.between.seats.fellows
+        self.addresses.fellows = self.between.fellows
         self.watch = Watch(
             board,
             self.books,

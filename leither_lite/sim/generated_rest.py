@@ -22,7 +22,7 @@ from leither_lite.ledger.tip import Anchor
 from leither_lite.ledger.upper_operations import ChildSeal
 from leither_lite.limits import DIGEST_BYTES
 from leither_lite.node import frames
-from leither_lite.node.trunk import take_seal
+from leither_lite.node.root_chain import take_seal
 from leither_lite.sim.generated_group import KEYS
 from leither_lite.sim.generated_network import GeneratedNetwork
 from leither_lite.sim.paper_generated import made_up
@@ -56,7 +56,7 @@ class Rest:
         """A frame that somebody has sent; True if a newer branch has come, down to level 2."""
         if frames.kind_of(content) != frames.BRANCH:
             return False
-        values = codec.items(codec.decode(content), 6, "bad_branch")
+        values = codec.fields(codec.decode(content), 7, "bad_branch")
         branch = apply(None, take_seal(values[1:3]), codec.items(values[4], LEVELS_MAX, "bad_branch"))
         is_newer = self.branch is None or branch.header.pulse > self.branch.header.pulse
         if not branch.is_whole or not is_newer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import exp
 from typing import Any, Final
 
+from leither_lite.node.spreading import WIDE
 from leither_lite.sim.paper_claims import claims
 from leither_lite.sim.paper_committee import BACKUP, CHIEF
 from leither_lite.sim.paper_costs import PI_ZERO, Costs, measured
@@ -19,7 +20,6 @@ from leither_lite.sim.tally import Work, tallied
 TRANSFERS_S: Final = 1_000_000
 OPERATIONS: Final = 3
 """A transfer between groups is a payment in one, settled in the other, and resolved in the first."""
-WIDTH: Final = 16
 BRANCH_SIDES: Final = 30
 """What the paper counts for a branch: here half of them are paid, half received, and as many resolved."""
 PULSES: Final = 3
@@ -41,7 +41,7 @@ def active_of(level: int, scale: Scale) -> int:
 def _role(path: Path, level: int, scale: Scale) -> dict[str, Any]:
     chief, backup = path.works[level][CHIEF], path.works[level][BACKUP]
     frame = path.bytes["branch difference"] if level == 1 else path.bytes[f"branch {level}"]
-    hearers = WIDTH if level == 1 else ROSTER - 1 + 2 * scale.width
+    hearers = WIDE if level == 1 else ROSTER - 1 + min(WIDE, scale.width)
     sides = 2 * TRANSFERS_S / groups_of(level, scale)
     return {
         "level": level,
@@ -60,7 +60,6 @@ def _role(path: Path, level: int, scale: Scale) -> dict[str, Any]:
         "stored_bytes": backup.stored,
         "branch_bytes": frame,
         "branch_sent_bytes": frame * hearers,
-        "branch_sent_bytes_16_wide": frame * WIDTH,
         "pi_zero_ms": PI_ZERO.follows_ms(backup.checked, backup.blocks),
     }
 
@@ -111,14 +110,14 @@ def report(scale: Scale | None = None) -> tuple[dict[str, Any], list[str], int]:
         f"{value['transfers_per_s']:,} transfers a second; a member of a roster of {ROSTER}, one pulse of a second",
         "",
         f"{'':10}{'sides/s':>12}{'active':>8}{'checked':>9}{'hashes':>8}{'blocks':>8}{'sent':>11}{'stored':>9}"
-        f"{'branch, 16 wide':>17}{'here ms':>10}{'Pi Zero ms':>12}",
+        f"{'branch, told':>17}{'here ms':>10}{'Pi Zero ms':>12}",
     ]
     for name, role in value["roles"].items():
         here = value["measured"]["roles"][name]["follows_ms"]
         lines.append(
             f"{name:10}{role['sides_per_s']:>12,}{role['active']:>8}{role['checked']:>9,}{role['hashes']:>8,}"
             f"{role['hash_blocks']:>8,}{role['sent_bytes_chief']:>11,}{role['stored_bytes']:>9,}"
-            f"{role['branch_sent_bytes_16_wide']:>17,}{here:>10,}{role['pi_zero_ms']:>12,}"
+            f"{role['branch_sent_bytes']:>17,}{here:>10,}{role['pi_zero_ms']:>12,}"
         )
     lines += [
         "",

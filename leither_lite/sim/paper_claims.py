@@ -59,10 +59,13 @@ def claims(value: dict[str, Any]) -> list[dict[str, str]]:
         (
             "root",
             "10 KB to each of 256 miners: 2.5 MB/s",
-            f"{root['branch_bytes']:,} bytes to 256: {256 * root['branch_bytes']:,}; this node tells two of each "
-            f"child's committee, {root['branch_sent_bytes']:,}",
+            f"{root['branch_bytes']:,} bytes to 256: {256 * root['branch_bytes']:,}; nobody tells so many",
         ),
-        ("root", "16 wide: 160 KB/s", f"{root['branch_sent_bytes_16_wide']:,} bytes a pulse"),
+        (
+            "root",
+            "16 wide: 160 KB/s",
+            f"{root['branch_sent_bytes']:,} bytes a pulse, to 16 and the others of the committee",
+        ),
         (
             "root",
             "3 broadcasts from top to bottom, 5 where 16 wide",

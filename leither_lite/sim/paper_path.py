@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from leither_lite import codec
-from leither_lite.codec import encode
+from leither_lite.codec import Value, encode
 from leither_lite.effects import Effects
 from leither_lite.errors import Halt
 from leither_lite.header import Signatures, header_digest, signatures_value
@@ -27,15 +27,17 @@ from leither_lite.ledger.structure import inner_of
 from leither_lite.ledger.tip import Anchor
 from leither_lite.ledger.upper import UpperGroup, counters_of
 from leither_lite.ledger.upper_operations import ChildSeal, upper_from_value
-from leither_lite.limits import DIGEST_BYTES, ID_BITS, ID_BYTES
+from leither_lite.limits import DIGEST_BYTES, ID_BITS, ID_BYTES, KEY_BYTES
 from leither_lite.node import frames
 from leither_lite.node.scope import Scope
+from leither_lite.node.spreading import WIDE
 from leither_lite.node.trunk import HANDOVERS_TOLD
 from leither_lite.node.upper_books import UpperBooks
 from leither_lite.pulse.votes import Place as Seat
 from leither_lite.sim.founding import key_of
 from leither_lite.sim.paper_committee import BACKUP, CHIEF, Closed, Table
 from leither_lite.sim.paper_generated import (
+    ADDRESS,
     HOLDERS,
     ROSTER,
     SINCE,
@@ -252,8 +254,8 @@ class Path:
         return sorted(places[: count - 1])
 
     def told_parent(self, sealed: SealedPulse) -> int:
-        """Bytes that a member sends so that everybody of the committee above has a seal."""
-        return ROSTER * len(_child_frame(sealed, _held(sealed, self.leaf.committee)))
+        """Bytes that a member sends so that one of the committee above has a seal: each of the roster tells another."""
+        return len(_child_frame(sealed, _held(sealed, self.leaf.committee)))
 
     def _seal(self, upper: Upper, seals: Sequence[tuple[SealedPulse, Signatures]]) -> SealedPulse:
         """A group above level 1 takes its children's seals, agrees, and seals."""
@@ -296,10 +298,19 @@ class Path:
     # -- downward -----------------------------------------------------------------------------------------------------
 
     def _frame(self, before: Branch | None, branch: Branch) -> bytes:
-        """A branch as it is told, with as many handovers as go with it."""
+        """A branch as it is told: with as many handovers as go with it, where those are who keep its pages, and whom
+        the receiver is to tell in turn, where it is a page that comes whole."""
         seal = branch.seal
-        told = [handover_value(handover_of(self.uppers[LEVELS].sealed))] * HANDOVERS_TOLD
-        return encode([frames.BRANCH, seal.header, signatures_value(seal.signatures), told, difference(before, branch)])
+        told: Value = [handover_value(handover_of(self.uppers[LEVELS].sealed))] * HANDOVERS_TOLD
+        hints: Value = [
+            [key.public, ADDRESS]
+            for level in range(LEVELS, LEVELS - len(branch.floors), -1)
+            for key in self.uppers[level].committee.roster
+        ]
+        named = -(-self.scale.width // WIDE) - 1 if before is None else 0
+        relays: Value = [[made_up(f"relay {number}", KEY_BYTES), ADDRESS] for number in range(named)]
+        head: list[Value] = [frames.BRANCH, seal.header, signatures_value(seal.signatures)]
+        return encode([*head, told, difference(before, branch), hints, relays])
 
     def _descend(self) -> None:
         """The root header goes down, with the pages of each level."""
@@ -324,7 +335,7 @@ class Path:
         fresh = Roots(self.uppers[LEVELS].network, START - 1, self.roots[level].roster)
         for _ in range(2):  # once before the pages are looked at, once when it is taken
             fresh.check(branch.seal)
-        values = codec.items(codec.decode(frame), 5, "bad_branch")
+        values = codec.fields(codec.decode(frame), 7, "bad_branch")
         found = apply(None, branch.seal, codec.items(values[4], LEVELS, "bad_branch"))
         found.verify()
         if level > 1:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # What these say goes to peers, or is counted against them: no caller of the API hears of it.
 FOR_PEERS = frozenset(
     "addresses answers becoming between catchup committee courier finding frames giving group_states heartbeat holders "
-    "network peers seats states tenure trunk undoing upper_frames".split()
+    "network peers root_chain seats states tenure trunk undoing upper_frames".split()
 )
 ELSEWHERE = {"bad_charter", "bad_frame", "bad_queued", "bad_transfer"}
 

@@ -243,7 +243,7 @@ _QUESTIONS: Final[dict[int, Asking]] = {
     frames.REFUSED: lambda known, key: [[kind, "not_a_member"] for kind in sorted(frames.KINDS)],
     frames.NOT_HERE: lambda known, key: [[pulse] for pulse in known.pulses],
     frames.CHECKPOINT: lambda known, key: [[[pulse, NOTHING, b"\x80", bytes(64)]] for pulse in known.pulses],
-    frames.BRANCH: lambda known, key: [[digest, [], [], [], []] for digest in known.digests],
+    frames.BRANCH: lambda known, key: [[digest, [], [], [], [], []] for digest in known.digests],
     frames.WANT_BRANCH: lambda known, key: [[0], *([pulse] for pulse in known.pulses)],
     frames.CHILD: _said,
     frames.WANT_UPPER: _want_group,

@@ -216,7 +216,7 @@ def test_a_branch_that_is_here_is_not_asked_for_again() -> None:
             assert branch is not None
             place = [branch.floors[-1].level, branch.floors[-1].bits, branch.floors[-1].prefix]
             for content, source in told.items():
-                _, header, _, _, floors, _ = frames.values_of(content)
+                _, header, _, _, floors, _, _ = frames.values_of(content)
                 lowest = codec.items(codec.items(floors, LEVELS_MAX, "")[-1], 10, "")
                 if header == branch.seal.header and lowest[:3] == place and lowest[8]:
                     told_again += 1

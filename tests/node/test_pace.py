@@ -18,7 +18,7 @@ ROSTER = 4
 
 def root_pulse(content: bytes) -> int:
     """The pulse of the root header that a branch, or a row of the store, begins with."""
-    values = codec.items(codec.decode(content), 6, "bad_root")
+    values = codec.items(codec.decode(content), 7, "bad_root")
     header = next(each for each in values if isinstance(each, bytes))
     return Header.decode(header).pulse
 

@@ -133,7 +133,7 @@ def test_a_member_believes_the_way_and_proves_by_it(widths: tuple[int, ...]) -> 
     if widths:
         seal = network.branch.seal
         signatures, floors = signatures_value(seal.signatures), difference(None, network.branch)
-        told: Value = [frames.BRANCH, seal.header, signatures, [], floors, []]
+        told: Value = [frames.BRANCH, seal.header, signatures, [], floors, [], []]
         node.turn([ev.FrameReceived(peer, encode(told))], 2)
     assert node.hall.refused == {}
     view = View(node)

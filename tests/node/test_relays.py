@@ -1,0 +1,129 @@
+"""Whom a node passes a page on to: those whom the page's committee names, once, and what it has found true itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from leither_lite.codec import Value, decode, encode, items
+from leither_lite.ledger.branch import LEVELS_MAX
+from leither_lite.node import frames
+from leither_lite.node.events import FrameReceived
+from leither_lite.node.trunk import RELAYED_MAX, RELAYED_PULSES
+from leither_lite.sim.founding import PULSE_MS
+from leither_lite.sim.signatures import checked_once
+from tests.node.groups import Groups, grown
+
+
+@pytest.fixture(name="world")
+def _world() -> Iterator[Groups]:
+    with checked_once():
+        yield grown(1, 20)
+
+
+def told(world: Groups) -> tuple[int, tuple[bytes, ...], list[Value]]:
+    """A node without seats that has not heard of the newest root header; who keeps its page, and what each of these
+    tells of it."""
+    at = next(index for index, node in enumerate(world.nodes) if not len(node.between.seats))
+    node, own = world.nodes[at], world.keys[at].public
+    world.passes = lambda source, peer, content: peer != own or frames.kind_of(content) != frames.BRANCH
+    before = node.between.trunk.pulse
+    payer = next(index for index, other in enumerate(world.nodes) if other.group.prefix != node.group.prefix)
+    world.pay(payer, at, 1)
+    world.run(2 * PULSE_MS)
+    trunk = world.nodes[payer].between.trunk
+    assert node.between.trunk.pulse == before < trunk.pulse
+    assert trunk.branch is not None
+    return at, trunk.sealers_of(2), items(decode(trunk._frame(None, trunk.branch)), 7, "bad_branch")
+
+
+def named(world: Groups, values: list[Value], whom: list[int]) -> bytes:
+    """The same frame with these as relays."""
+    return encode([*values[:6], [[world.keys[index].public, f"machine-{index}:1"] for index in whom]])
+
+
+def passed(world: Groups, at: int, source: bytes, frame: bytes) -> dict[bytes, list[Value]]:
+    """To whom the node sends a whole branch, when this comes from there."""
+    effects = world.nodes[at].turn([FrameReceived(source, frame)], world.machines[at].now_ms)
+    world.nodes[at].performed()
+    found = {}
+    for peer, content in effects.sends:
+        if frames.kind_of(content) == frames.BRANCH:
+            assert peer not in found, "told twice"
+            found[peer] = items(decode(content), 7, "bad_branch")
+    return found
+
+
+def outside(world: Groups, at: int) -> list[int]:
+    """Machines of other groups."""
+    place = world.nodes[at].group.prefix
+    return [index for index, node in enumerate(world.nodes) if node.group.prefix != place]
+
+
+def test_those_who_are_named_are_told(world: Groups) -> None:
+    """What the node has itself, without names; each once, and each of the committee may name some, once a pulse."""
+    at, keepers, values = told(world)
+    source = keepers[0]
+    whom = [index for index in outside(world, at) if world.keys[index].public != source]
+    found = passed(world, at, source, named(world, values, whom[:2]))
+    first = [world.keys[index].public for index in whom[:2]]
+    assert set(first) <= set(found)
+    for key in first:
+        assert found[key][1] == values[1]
+        assert found[key][6] == []
+        assert len(items(found[key][4], LEVELS_MAX, "bad_branch")) >= 1
+    assert set(first) <= set(world.nodes[at].between.trunk.relays())
+    others = named(world, values, whom[:5])
+    assert passed(world, at, source, others) == {}, "once a pulse"
+    other = next(key for key in keepers if key != source)
+    rest = {world.keys[index].public for index in whom[2:5]} - {other}
+    assert set(passed(world, at, other, others)) == rest, "not those who were told already"
+    assert passed(world, at, other, others) == {}
+
+
+def test_a_stranger_names_nobody(world: Groups) -> None:
+    """Who is not of the page's committee has it told to nobody, whether the page is new or not."""
+    at, keepers, values = told(world)
+    whom = [index for index in outside(world, at) if world.keys[index].public not in keepers]
+    stranger, rest = world.keys[whom[0]].public, whom[1:]
+    for _ in range(2):
+        found = passed(world, at, stranger, named(world, values, rest))
+        assert not {world.keys[index].public for index in rest} & set(found)
+    assert list(world.nodes[at].between.trunk.relays()) == []
+
+
+def test_names_are_bounded_and_forgotten(world: Groups) -> None:
+    """Too many are refused; what was named long ago is not kept connected."""
+    at, keepers, values = told(world)
+    source = keepers[0]
+    node = world.nodes[at]
+    long = encode([*values[:6], [[bytes([number]) * 32, "host:1"] for number in range(31)]])
+    assert passed(world, at, source, long) == {}
+    assert node.hall.refused["bad_branch"] == 1
+    passed(world, at, source, named(world, values, outside(world, at)[:1]))
+    trunk = node.between.trunk
+    assert len(list(trunk.relays())) == 1
+    trunk._newest = trunk.pulse + RELAYED_PULSES + 1
+    root = trunk.roots.newest
+    assert root is not None
+    trunk.roots.newest = root._replace(pulse=root.pulse + RELAYED_PULSES + 1)
+    assert list(trunk.relays()) == []
+    assert RELAYED_MAX >= 7 * 2
+
+
+def test_what_a_stranger_says_of_addresses_fills_gaps_only(world: Groups) -> None:
+    """A member or a committee's word goes before it."""
+    at, keepers, values = told(world)
+    source = keepers[0]
+    node = world.nodes[at]
+    known, unknown = keepers[0], bytes(32)
+    stranger = next(
+        key.public for index, key in enumerate(world.keys) if index in outside(world, at) and key.public not in keepers
+    )
+    before = node.between.errands.address(known)
+    lie: Value = [[known, "elsewhere:1"], [unknown, "elsewhere:2"]]
+    passed(world, at, stranger, encode([*values[:5], lie, []]))
+    assert (node.between.errands.address(known), node.between.errands.address(unknown)) == (before, "elsewhere:2")
+    passed(world, at, source, encode([*values[:5], lie, []]))
+    assert node.between.errands.address(known) == "elsewhere:1"
