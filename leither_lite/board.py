@@ -28,6 +28,7 @@ _BOUNDS: Final = {
     "peers_out_max": (1, 256),
     "peers_per_host_max": (1, 4_096),
     "peer_send_bytes": (640 * 1024, 256 * MIB),
+    "send_bytes": (1 * MIB, 2**40),
     "peer_frames_bytes": (128 * 1024, 64 * MIB),
     "frames_bytes": (1 * MIB, 256 * MIB),
     "pool_bytes": (256 * 1024, 256 * MIB),
@@ -57,10 +58,11 @@ class Board:
     api_body_bytes_max: int = 64 * 1024
     api_events_max: int = 16
     memory_anonymous_bytes: int = 256 * MIB
-    peers_in_max: int = 64
-    peers_out_max: int = 8
+    peers_in_max: int = 192
+    peers_out_max: int = 24
     peers_per_host_max: int = 16
     peer_send_bytes: int = 1 * MIB
+    send_bytes: int = 16 * MIB
     peer_frames_bytes: int = 1 * MIB
     frames_bytes: int = 8 * MIB
     pool_bytes: int = 4 * MIB

@@ -22,6 +22,8 @@ _METRICS: Final = {
     "late_ms": "How late the last tick came, in milliseconds.",
     "memory_anonymous_bytes": "Anonymous memory of the process.",
     "memory_resident_bytes": "Resident memory of the process.",
+    "peer_received_bytes_total": "Bytes that came from other nodes.",
+    "peer_sent_bytes_total": "Bytes that were sent to other nodes.",
     "pulse": "The newest sealed pulse.",
     "requests_refused_total": "Requests that the node's turns refused.",
     "requests_total": "Requests that the node's turns took.",

@@ -26,6 +26,7 @@ def limits_of(board: Board) -> Limits:
         pending_max=max(16, board.peers_in_max),
         per_host_max=board.peers_per_host_max,
         send_queue_bytes=board.peer_send_bytes,
+        send_bytes=board.send_bytes,
         messages_s=board.peer_messages_s,
         bytes_s=board.peer_bytes_s,
         work_s=board.peer_work_s,

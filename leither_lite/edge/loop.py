@@ -32,7 +32,7 @@ from leither_lite.node.wallet import Keyring
 
 EVENTS_QUEUED_MAX: Final = 1_024
 PROBE_MS: Final = 2_000
-_WIRE_COUNTERS: Final = ("connections", "handshakes", "refused", "dropped")
+_WIRE_COUNTERS: Final = ("connections", "handshakes", "refused", "dropped", "sent_bytes", "received_bytes")
 
 Waiter = asyncio.Future[dict[str, Any]]
 
@@ -120,7 +120,7 @@ class Service:
         if self.wire is None:
             key = self._keyring.node
             self.wire = Wire(self.node.network, key, self.inbox, limits_of(self.board), os.urandom)
-            self.wire.is_member = lambda peer: self.node.peers.is_member(peer)
+            self.wire.is_member = lambda peer: self.node.between.has_to_do_with(peer)
             self.inbox.resume = self.wire.resume
 
     def dial_out(self) -> None:

@@ -26,15 +26,16 @@ class Wire:
     """All connections of a node to others of its organization.
 
     `network`: 20 bytes; `key`: the node's account key; `entropy(n)`: n secret random bytes. `counters` holds
-    connections (accepted or dialled), handshakes (peers that became known), refused (for lack of a place) and dropped
-    (all that were ended by us); `dropped` counts the latter by reason. `is_member` says whether a known peer, by its
-    key, goes before strangers where places are short. To be used in one running loop.
+    connections (accepted or dialled), handshakes (peers that became known), refused (for lack of a place), dropped (all
+    that were ended by us), sent_bytes and received_bytes; `dropped` counts those ended by us by reason. `is_member`
+    says whether a known peer, by its key, goes before strangers where places are short. To be used in one running loop.
     """
 
     def __init__(self, network: bytes, key: Key, seat: Seat, board: Limits, entropy: Callable[[int], bytes]) -> None:
         self.limits = board
         self.seat = seat
-        self.counters = {"connections": 0, "handshakes": 0, "refused": 0, "dropped": 0}
+        names = ("connections", "handshakes", "refused", "dropped", "sent_bytes", "received_bytes")
+        self.counters = dict.fromkeys(names, 0)
         self.dropped: dict[str, int] = {}
         self.is_member: Callable[[bytes], bool] = lambda peer: False
         self._network = network
@@ -42,6 +43,8 @@ class Wire:
         self._entropy = entropy
         self._links: dict[Link, None] = {}
         self._pending: dict[Link, None] = {}
+        self._waiting: dict[Link, None] = {}  # for whose peers something may wait
+        self._waiting_bytes = 0  # at most so much does, for all of them
         self._hosts: dict[bytes, int] = {}
         self._peers: dict[bytes, Link] = {}
         self._listeners: list[asyncio.Server] = []
@@ -171,6 +174,7 @@ class Wire:
         """A connection is gone: free its place, tell the seat, dial again what is wanted."""
         self._links.pop(link, None)
         self._pending.pop(link, None)
+        self._waiting.pop(link, None)
         if not link.initiator:
             left = self._hosts.get(link.host, 0) - 1
             if left > 0:
@@ -192,6 +196,31 @@ class Wire:
         if reason not in self.dropped and len(self.dropped) >= REASONS_MAX:
             reason = "other"
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+        self.counters["received_bytes"] += size
+
+    def sent(self, link: Link, size: int) -> None:
+        """So many bytes go out. Where more waits for all peers together than there is room for, those go for whom most
+        waits, strangers first."""
+        self.counters["sent_bytes"] += size
+        if not link.waiting_bytes:
+            return
+        self._waiting[link] = None
+        self._waiting_bytes += size
+        if self._waiting_bytes <= self.limits.send_bytes:
+            return
+        waiting = {each: each.waiting_bytes for each in self._waiting if each.waiting_bytes}
+        total = sum(waiting.values())
+        if total > self.limits.send_bytes:
+            order = sorted(waiting, key=lambda each: (self.is_member(each.peer), -waiting[each]))
+            for each in order:
+                each.end("slow_peer")
+                total -= waiting.pop(each)
+                if total <= self.limits.send_bytes:
+                    break
+        self._waiting, self._waiting_bytes = dict.fromkeys(waiting), total
 
     def _end_dialled(self, address: str) -> None:
         """A place is needed for another."""

@@ -29,10 +29,11 @@ class Limits:
     """What this board can afford for its peers: counts, bytes, seconds.
 
     `pending_max`: accepted connections whose handshake is under way; `per_host_max`: accepted ones, pending or not, of
-    one IPv4 address or one IPv6 /64; `send_queue_bytes`: what may wait to be taken by one peer; `handshake_s`: the time
-    to become known; `idle_s`: a peer from which nothing comes for so long is dropped; `ping_s`: a keep-alive is sent
-    after so long a silence of ours. Each peer's budget is `messages_s`, `bytes_s`, `work_s` (signature checks), with
-    `burst_s` seconds' worth at once; `burst_s * bytes_s` should be 256 KiB or more, which one read may bring.
+    one IPv4 address or one IPv6 /64; `send_queue_bytes`: what may wait to be taken by one peer, `send_bytes` by all;
+    `handshake_s`: the time to become known; `idle_s`: a peer from which nothing comes for so long is dropped; `ping_s`:
+    a keep-alive is sent after so long a silence of ours. Each peer's budget is `messages_s`, `bytes_s`, `work_s`
+    (signature checks), with `burst_s` seconds' worth at once; `burst_s * bytes_s` should be 256 KiB or more, which one
+    read may bring.
     """
 
     peers_in_max: int = 32
@@ -40,6 +41,7 @@ class Limits:
     pending_max: int = 32
     per_host_max: int = 4
     send_queue_bytes: int = 256 * 1024
+    send_bytes: int = 16 * 1024 * 1024
     handshake_s: float = 10
     idle_s: float = 60
     ping_s: float = 20
@@ -82,6 +84,12 @@ class House(Protocol):
 
     def count(self, reason: str) -> None:
         """A link has been ended by us."""
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def sent(self, link: Link, size: int) -> None:
+        """So many bytes have been given to the transport: some may still wait there."""
 
 
 class Link(asyncio.Protocol):
@@ -136,6 +144,11 @@ class Link(asyncio.Protocol):
         return self.dialled != ""
 
     @property
+    def waiting_bytes(self) -> int:
+        """What the peer has not taken yet, as far as this process holds it."""
+        return 0 if self._transport is None or self.closing else self._transport.get_write_buffer_size()
+
+    @property
     def is_resting(self) -> bool:
         """True while the peer is not read because it is over its budget."""
         return self._rest is not None
@@ -165,6 +178,7 @@ class Link(asyncio.Protocol):
             self.end(error.reason)
             return
         self._heard = self._loop.time()
+        self._house.received(len(data))
         self._write(session.outgoing())
         if not self.peer:
             if session.peer is None or self.closing:
@@ -250,8 +264,9 @@ class Link(asyncio.Protocol):
             return
         self._sent = self._loop.time()
         self._transport.write(sealed)
-        if self._transport.get_write_buffer_size() > self._house.limits.send_queue_bytes:
+        if self.waiting_bytes > self._house.limits.send_queue_bytes:
             self.end("slow_peer")
+        self._house.sent(self, len(sealed))
 
     def _charge(self, messages: int = 0, content_bytes: int = 0, work: int = 0) -> None:
         if self._budget is None:

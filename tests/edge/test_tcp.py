@@ -43,7 +43,11 @@ def test_join_and_frames_both_ways(loop: str) -> None:
             await two.until(lambda: len(two.seat.frames) == 4)
             assert one.seat.frames == [(two.public, content) for content in contents]
             assert two.seat.frames == [(one.public, content) for content in contents]
-            assert one.wire.counters == {"connections": 1, "handshakes": 1, "refused": 0, "dropped": 0}
+            counted = dict(one.wire.counters)
+            sent, received = counted.pop("sent_bytes"), counted.pop("received_bytes")
+            assert counted == {"connections": 1, "handshakes": 1, "refused": 0, "dropped": 0}
+            assert (sent, received) == (two.wire.counters["received_bytes"], two.wire.counters["sent_bytes"])
+            assert sent > sum(map(len, contents)) < received
             with pytest.raises(LocalError, match="frame_size"):
                 one.wire.send(two.public, b"")
             assert not one.wire.send(KEYS[3].public, b"x")

@@ -109,6 +109,42 @@ def test_a_peer_that_takes_nothing(loop: str) -> None:
     play(loop, scene())
 
 
+def test_peers_that_take_nothing(loop: str) -> None:
+    """Where more waits for all together than there is room for, a stranger goes first, then whoever has most; and what
+    they had taken up is free for others again."""
+
+    async def scene() -> None:
+        async with node(0, send_queue_bytes=2**20, send_bytes=2**20) as one:
+            member, stranger, other = (KEYS[number].public for number in (1, 2, 3))
+            one.wire.is_member = lambda peer: peer == member
+            slow = [await Stranger.join(one, number) for number in (1, 2, 3)]
+            await one.until_peers(3)
+            content = bytes(FRAME_BYTES_MAX)
+            waits = {link.peer: link for link in one.wire.links}
+            while waits[member].waiting_bytes < 2**19:
+                assert one.wire.send(member, content)
+            while waits[stranger].waiting_bytes < 2**18:
+                assert one.wire.send(stranger, content)
+            while one.wire.is_connected(stranger):
+                assert one.wire.send(other, content)
+            assert waits[other].waiting_bytes < waits[member].waiting_bytes
+            assert one.wire.is_connected(member), "strangers go first"
+            while one.wire.is_connected(other):
+                assert one.wire.send(member, content)
+            assert one.wire.is_connected(member)
+            sent = one.wire.counters["sent_bytes"]
+            while one.wire.send(member, content):
+                pass
+            await one.until_peers(0)
+            assert one.wire.dropped == {"slow_peer": 3}
+            assert one.wire.counters["sent_bytes"] > sent > 2**20
+            assert 0 < one.wire.counters["received_bytes"] < 2**12, "handshakes"
+            for each in slow:
+                each.close()
+
+    play(loop, scene())
+
+
 def test_a_budget_makes_wait(loop: str) -> None:
     """Who sends faster than its budget is read more slowly, and loses nothing."""
 

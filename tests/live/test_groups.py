@@ -20,6 +20,8 @@ SEED: Final = 24
 AMOUNT: Final = 100_000
 PAID_TICKS: Final = 180
 IDLE_TICKS: Final = 20
+MOST_KB_A_TICK: Final = 500
+"""The mean of a node may send so much at most."""
 
 
 def processor_s(network: Grove) -> list[float]:
@@ -31,13 +33,31 @@ def processor_s(network: Grove) -> list[float]:
     return found
 
 
+def traffic_kb(network: Grove) -> list[tuple[float, float]]:
+    """What each node has sent to others, and got from them, in KB."""
+    found = []
+    for node in network.nodes:
+        lines = node.client.look("/metrics").content.decode().splitlines()
+        values = dict(line.split() for line in lines if not line.startswith("#"))
+        sent, received = (int(values[f"leither_peer_{way}_bytes_total"]) for way in ("sent", "received"))
+        found.append((sent / 1_000, received / 1_000))
+    return found
+
+
 def report_costs(network: Grove, what: str, ticks: int) -> None:
     """Print what each node takes of the machine while so many pulse cycles pass."""
-    before, begun_s = processor_s(network), time.monotonic()
+    before, told_before, begun_s = processor_s(network), traffic_kb(network), time.monotonic()
     network.nodes[0].ticks(ticks)
+    told_after = traffic_kb(network)
     spent, passed_s = zip(before, processor_s(network), strict=True), time.monotonic() - begun_s
     print(f"{what}: {ticks} ticks in {passed_s:.0f} s")
     told("percent of a processor", [100 * (last - first) / passed_s for first, last in spent])
+    ways = [
+        [(last[at] - first[at]) / ticks for first, last in zip(told_before, told_after, strict=True)] for at in (0, 1)
+    ]
+    told("KB sent a tick", ways[0])
+    told("KB received a tick", ways[1])
+    assert 0 < sum(ways[0]) < len(network.nodes) * MOST_KB_A_TICK, "what a node sends is bounded"
     told("anonymous MB", [node.status()["memory_kb"]["anonymous"] / 1_024 for node in network.nodes])
 
 
