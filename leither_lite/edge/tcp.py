@@ -214,7 +214,8 @@ class Wire:
         waiting = {each: each.waiting_bytes for each in self._waiting if each.waiting_bytes}
         total = sum(waiting.values())
         if total > self.limits.send_bytes:
-            order = sorted(waiting, key=lambda each: (self.is_member(each.peer), -waiting[each]))
+            able = [each for each in waiting if not each.closing]
+            order = sorted(able, key=lambda each: (self.is_member(each.peer), -waiting[each]))
             for each in order:
                 each.end("slow_peer")
                 total -= waiting.pop(each)
@@ -232,12 +233,13 @@ class Wire:
         """Where all places are taken: a member takes that of the stranger who has had it longest; False if there is
         none, or it is no member: then it is refused."""
         self.counters["refused"] += 1
-        strangers = [other for other in accepted if not self.is_member(other.peer)]
-        if not strangers or not self.is_member(link.peer):
+        is_known = self.is_member(link.peer)
+        stranger = next((other for other in accepted if not self.is_member(other.peer)), None) if is_known else None
+        if stranger is None:
             link.end("too_many_peers", flush=True)
             return False
-        strangers[0].end("too_many_peers")
-        self._leave(strangers[0])
+        stranger.end("too_many_peers")
+        self._leave(stranger)
         return True
 
     def _goes_before(self, link: Link, old: Link) -> bool:

@@ -96,6 +96,7 @@ class Link(asyncio.Protocol):
     """One connection. `dialled`: the address "HOST:PORT" that we have dialled, empty for an accepted one."""
 
     __slots__ = (
+        "_aborted",
         "_budget",
         "_counted",
         "_full",
@@ -128,7 +129,7 @@ class Link(asyncio.Protocol):
         self._rest: asyncio.TimerHandle | None = None
         self._held: list[bytes] = []
         self._counted = 0
-        self._full = False
+        self._full = self._aborted = False
         self._reading = True
         self._heard = self._sent = self.made = self._loop.time()
         self.dialled = dialled
@@ -146,7 +147,7 @@ class Link(asyncio.Protocol):
     @property
     def waiting_bytes(self) -> int:
         """What the peer has not taken yet, as far as this process holds it."""
-        return 0 if self._transport is None or self.closing else self._transport.get_write_buffer_size()
+        return 0 if self._transport is None or self._aborted else self._transport.get_write_buffer_size()
 
     @property
     def is_resting(self) -> bool:
@@ -257,6 +258,7 @@ class Link(asyncio.Protocol):
             self._timer = self._loop.call_later(self._house.limits.handshake_s, self._transport.abort)
             self._transport.close()
         else:
+            self._aborted = True
             self._transport.abort()
 
     def _write(self, sealed: bytes) -> None:

@@ -134,7 +134,8 @@ class Between:
         """Where a node is, as far as that is known here."""
         known = self._peers.addresses.get(key)
         own = self.own_address if key == self._key.public else ""
-        return own or self.errands.address(key) or ("" if known is None else known.address)
+        signed = "" if known is None else known.address
+        return own or signed or self.errands.address(key) or self.seats.address(key)
 
     def has_to_do_with(self, key: bytes) -> bool:
         """True for who goes before strangers: members, and those on committees that this node tells or hears."""
@@ -259,8 +260,8 @@ class Between:
         peer, still_ms = self._peers.connected[source], now_ms - self.trunk.arrived_ms
         is_ahead = status.root > self.newest != peer.asked_at and still_ms >= self._clock.pulse_ms
         if is_ahead if self.is_split else status.bits and self.trunk.branch is None:
-            peer.asked_at = self.newest
-            self.trunk.ask(effects, source, now_ms)
+            if self.trunk.ask(effects, source, now_ms):
+                peer.asked_at = self.newest
 
     def shown_node(self) -> tuple[tuple[bytes, int], bytes] | None:
         """The place of the own account's group and its node, as the branch shows it, where the last header here is
@@ -289,14 +290,15 @@ class Between:
         """At the end of each pulse cycle."""
         self.seats.cycle(effects, now_ms)
         self.errands.tidy(now_ms)
+        self._uplinks, links = [], [*self.seats.links()]
         if self.is_split:
             self._wait(effects, now_ms)
             self.becoming.ask(effects, now_ms)
             self._uplinks = self._above(now_ms)
-            links = [*self.seats.links(), *self.becoming.links, *self._uplinks, *self._books.sealers]
-            self.errands.links = tuple(dict.fromkeys([*links, *self.trunk.relays()]))
+            links += [*self.becoming.links, *self._uplinks, *self._books.sealers, *self.trunk.relays()]
             self._cycles += 1
             self._tell_parent(effects, now_ms)
+        self.errands.links = tuple(dict.fromkeys(links))
         branch = self.trunk.branch
         if self.is_split or branch is not None:
             behind = self.trunk.pulse - (0 if branch is None else branch.header.pulse)

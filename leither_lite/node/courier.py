@@ -31,9 +31,9 @@ from leither_lite.tree.shown import Shown
 
 AGAIN_MS: Final = (2_000, 20_000)
 """What is not resolved is shown again after so long, each time after twice as long."""
-LATE_MS: Final = 4_000
-"""What others should have shown, and nobody has resolved while this node asked for so long, may be shown by none: its
-group went on, split or merged before anybody was there to do so."""
+LATE_MS: Final = 8_000
+"""What others should have shown, and nobody has resolved when it waits for longer than this, the third time that it is
+asked for, may be shown by none: its group went on, split or merged before anybody was there to do so."""
 CALL_MS: Final = 16_000
 """Who has waited so long for a group has those above look after it."""
 PATIENCE_MS: Final = 30_000

@@ -13,8 +13,13 @@ from leither_lite.effects import Effects
 from leither_lite.ledger.committee import Willing
 from leither_lite.node.peers import Peers
 
-KNOWN_MAX: Final = 1_024
-"""Addresses that are remembered: 256 KB at most."""
+LEDGER: Final = 0
+"""Who says where a node is: what the ledger holds and its owner has signed, members and committees, or strangers. What
+one of these says is never replaced, or pushed out, by what a later one does."""
+FELLOWS: Final = 1
+STRANGERS: Final = 2
+KNOWN_MAX: Final = (1_024, 512, 256)
+"""So many addresses are remembered of each: 450 KB at most."""
 WAITING_BYTES_MAX: Final = 512 * 1024
 WAITING_MS_MAX: Final = 10_000
 """So long a frame waits for a connection: then whoever sent it has sent it again."""
@@ -28,28 +33,24 @@ class Errands:
         """`own`: this node's public key."""
         self._peers = peers
         self._own = own
-        self._known: dict[bytes, str] = {}
+        self._known: tuple[dict[bytes, str], ...] = ({}, {}, {})
         self._waiting: dict[bytes, list[tuple[int, bytes]]] = {}
         self._bytes = 0
         self.links: tuple[bytes, ...] = ()
 
-    def know(self, willing: Iterable[Willing]) -> None:
-        """Where nodes are, as the ledger says."""
-        for each in willing:
+    def know(self, told: Iterable[Willing], trust: int = LEDGER) -> None:
+        """Where nodes are. `trust`: who says so."""
+        known = self._known[trust]
+        for each in told:
             if each.key != self._own and split_address(each.address):
-                self._known.pop(each.key, None)
-                self._known[each.key] = each.address
-        while len(self._known) > KNOWN_MAX:
-            del self._known[next(iter(self._known))]
-
-    def suggest(self, told: Iterable[Willing]) -> None:
-        """Where nodes are, as somebody says who need not know: it changes nothing that is known, and takes no place
-        from it."""
-        self.know(each for each in told if each.key not in self._known and len(self._known) < KNOWN_MAX)
+                known.pop(each.key, None)
+                known[each.key] = each.address
+        while len(known) > KNOWN_MAX[trust]:
+            del known[next(iter(known))]
 
     def address(self, key: bytes) -> str:
         """Where a node is; empty if that is not known."""
-        return self._known.get(key, "")
+        return next((known[key] for known in self._known if key in known), "")
 
     def send(self, effects: Effects, key: bytes, frame: bytes, now_ms: int) -> None:
         """Send a frame, now or when its receiver is connected."""
@@ -79,7 +80,8 @@ class Errands:
 
     def wanted(self) -> list[str]:
         """Where to dial: those for whom something waits, then those who are to stay connected."""
-        keys = dict.fromkeys((*self._waiting, *self.links))
-        found = [self._known[key] for key in keys if key in self._known and key not in self._peers.connected]
-        linked = [self._known[key] for key in keys if key in self._known and key in self._peers.connected]
+        here = self._peers.connected
+        keys = [(key, self.address(key)) for key in dict.fromkeys((*self._waiting, *self.links))]
+        found = [address for key, address in keys if address and key not in here]
+        linked = [address for key, address in keys if address and key in here]
         return [*found, *linked][:WANTED_MAX]

@@ -16,7 +16,7 @@ from leither_lite.ledger.children import Place
 from leither_lite.ledger.committee import Willing
 from leither_lite.limits import ADDRESS_BYTES_MAX, ID_BITS, ID_BYTES, KEY_BYTES
 from leither_lite.node import frames
-from leither_lite.node.errands import Errands
+from leither_lite.node.errands import FELLOWS, Errands
 from leither_lite.node.peers import Peers
 from leither_lite.node.seats import Seats
 from leither_lite.node.trunk import Trunk
@@ -208,7 +208,7 @@ class Finder:
     def _take_found(
         self, effects: Effects, account: bytes, level: int, place: Place, told: tuple[Willing, ...], now_ms: int
     ) -> None:
-        self._errands.know(told)
+        self._errands.know(told, FELLOWS)
         sealers = tuple(each.key for each in told)
         if level > 1:
             search = self._searches[account]

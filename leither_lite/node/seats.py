@@ -25,8 +25,10 @@ from leither_lite.ledger.state import NOBODY, SPLIT, decode_willing
 from leither_lite.ledger.upper import UpperGroup
 from leither_lite.ledger.upper_operations import ChildSeal, upper_from_value
 from leither_lite.node import frames
+from leither_lite.node.errands import FELLOWS, STRANGERS
 from leither_lite.node.spreading import RELAYS_MAX, Told, carriers, told_by
 from leither_lite.node.tenure import TOLD_AGAIN_MS, Seat, Tenure
+from leither_lite.node.trunk import RELAYED_PULSES
 from leither_lite.node.upper_frames import floor_of_group, is_own_header, upper_frames
 from leither_lite.tree.node import is_prefix
 
@@ -129,6 +131,7 @@ class Seats(Tenure):
         whom: dict[bytes, None] = {}
         for child in group.children.values():
             if child.called or child.appointed:
+                self._errands.know(decode_willing(group.shown.get(child.willing, NOBODY)))
                 whom.update(dict.fromkeys(self._all_of(seat, child)))
         if whom:
             seat.called_ms = now_ms
@@ -180,11 +183,21 @@ class Seats(Tenure):
         return False
 
     def know(self, told: list[Willing], source: bytes) -> None:
-        """Where others are, as somebody says: believed from members and committees; what others say only fills gaps."""
-        if self._peers.is_member(source) or self.has_to_do_with(source):
-            self._errands.know(told)
-        else:
-            self._errands.suggest(told)
+        """Where others are, as somebody says: members and committees are believed before others."""
+        is_fellow = self._peers.is_member(source) or self.has_to_do_with(source)
+        self._errands.know(told, FELLOWS if is_fellow else STRANGERS)
+
+    def address(self, key: bytes) -> str:
+        """Where one of a child's committee is, as the child's W says; empty if no seat knows."""
+        for seat in self:
+            group = seat.books.group
+            for child in group.children.values():
+                if key in child.sealers:
+                    willing = decode_willing(group.shown.get(child.willing, NOBODY))
+                    found = next((each.address for each in willing if each.key == key), "")
+                    if found:
+                        return found
+        return ""
 
     # -- seals ------------------------------------------------------------------------------------------------------
 
@@ -214,7 +227,7 @@ class Seats(Tenure):
                 effects.work.append((source, 4))
                 if seat.books.take(operation):
                     if operation.willing:
-                        self._errands.know(decode_willing(operation.willing))
+                        self._know_sealers(decode_willing(operation.willing), group.children[child.place].sealers)
                     frame = encode([frames.CHILD, value])
                     self._peers.tell(effects, frame, source, seat.books.sealers)
                 seat.committee.work(now_ms)
@@ -310,4 +323,4 @@ class Seats(Tenure):
         order = [*seat.books.sealers, *(key for key, _ in group.sealed.signatures)]
         number = order.index(own) if own in order else 0
         rosters = [child.sealers for child in group.children.values()]
-        return told_by(number, rosters, is_here)
+        return told_by(number, rosters, is_here, self._trunk.pulse // RELAYED_PULSES)

@@ -18,6 +18,7 @@ from leither_lite.header import decode_roster
 from leither_lite.identity import Key, account_id
 from leither_lite.ledger.branch import Floor
 from leither_lite.ledger.children import Child, UpperState
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Rules
 from leither_lite.ledger.roots import RootSeal
 from leither_lite.ledger.sealed import SealedPulse
@@ -161,8 +162,12 @@ class Tenure:
         self._furnish(seat)
         self._seats[place] = seat
         for child in group.children.values():
-            self._errands.know(decode_willing(group.shown[child.willing]))
+            self._know_sealers(decode_willing(group.shown[child.willing]), child.sealers)
         return seat
+
+    def _know_sealers(self, willing: Iterable[Willing], sealers: tuple[bytes, ...]) -> None:
+        """Where those are who seal for a child: of all of hundreds of children they have room."""
+        self._errands.know(each for each in willing if each.key in sealers)
 
     def _furnish(self, seat: Seat) -> None:
         """A seat is taken: what is to happen in it."""

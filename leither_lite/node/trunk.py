@@ -335,11 +335,13 @@ class Trunk:
         self._branches.pop((level, bits, prefix), None)
         self._spreads.pop((level, bits, prefix), None)
 
-    def ask(self, effects: Effects, peer: bytes, now_ms: int) -> None:
-        """Ask a peer for the whole branch, unless somebody was asked just before."""
-        if self._asked_ms is None or now_ms - self._asked_ms >= ASK_MS:
-            self._asked_ms = now_ms
-            effects.sends.append((peer, self.wanted_frame()))
+    def ask(self, effects: Effects, peer: bytes, now_ms: int) -> bool:
+        """Ask a peer for the whole branch, unless somebody was asked just before; True if it is asked."""
+        if self._asked_ms is not None and now_ms - self._asked_ms < ASK_MS:
+            return False
+        self._asked_ms = now_ms
+        effects.sends.append((peer, self.wanted_frame()))
+        return True
 
     def ask_around(self, effects: Effects, now_ms: int) -> None:
         """Ask the next of those who are connected, whoever else was asked because of what somebody has told."""

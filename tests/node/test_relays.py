@@ -9,6 +9,7 @@ import pytest
 from leither_lite.codec import Value, decode, encode, items
 from leither_lite.ledger.branch import LEVELS_MAX
 from leither_lite.node import frames
+from leither_lite.node.errands import FELLOWS, KNOWN_MAX, STRANGERS
 from leither_lite.node.events import FrameReceived
 from leither_lite.node.trunk import RELAYED_MAX, RELAYED_PULSES
 from leither_lite.sim.founding import PULSE_MS
@@ -112,18 +113,40 @@ def test_names_are_bounded_and_forgotten(world: Groups) -> None:
     assert RELAYED_MAX >= 7 * 2
 
 
-def test_what_a_stranger_says_of_addresses_fills_gaps_only(world: Groups) -> None:
-    """A member or a committee's word goes before it."""
+def test_who_is_believed_of_addresses(world: Groups) -> None:
+    """The ledger goes before a committee, and that before a stranger; nobody pushes out what others have said."""
     at, keepers, values = told(world)
-    source = keepers[0]
-    node = world.nodes[at]
-    known, unknown = keepers[0], bytes(32)
-    stranger = next(
-        key.public for index, key in enumerate(world.keys) if index in outside(world, at) and key.public not in keepers
-    )
-    before = node.between.errands.address(known)
-    lie: Value = [[known, "elsewhere:1"], [unknown, "elsewhere:2"]]
-    passed(world, at, stranger, encode([*values[:5], lie, []]))
-    assert (node.between.errands.address(known), node.between.errands.address(unknown)) == (before, "elsewhere:2")
-    passed(world, at, source, encode([*values[:5], lie, []]))
-    assert node.between.errands.address(known) == "elsewhere:1"
+    node, errands = world.nodes[at], world.nodes[at].between.errands
+    stranger = next(key.public for key in world.keys if not node.between.has_to_do_with(key.public))
+    sealed = next(each.key for each in node.group.state.willing if each.key != world.keys[at].public)
+    source = next(key for key in keepers if key != sealed)
+    told_of, new = bytes([1]) * 32, bytes([2]) * 32
+    before = errands.address(sealed)
+    assert before
+
+    def say(who: bytes, address: str, *whom: bytes) -> None:
+        hints: Value = [[key, address] for key in whom]
+        passed(world, at, who, encode([*values[:5], hints, []]))
+
+    say(source, "host:1", sealed, told_of)
+    say(stranger, "host:2", sealed, told_of, new)
+    assert [errands.address(key) for key in (sealed, told_of, new)] == [before, "host:1", "host:2"]
+    for start in range(0, 2 * KNOWN_MAX[STRANGERS], 100):
+        say(stranger, "host:3", *((start + number).to_bytes(32, "big") for number in range(100)))
+    assert [errands.address(key) for key in (sealed, told_of, new)] == [before, "host:1", ""]
+    for start in range(0, 2 * KNOWN_MAX[FELLOWS], 100):
+        say(source, "host:4", *((start + number).to_bytes(32, "big") for number in range(100)))
+    assert [errands.address(key) for key in (sealed, told_of)] == [before, ""]
+
+
+def test_who_seals_for_a_child_is_found_in_its_w(world: Groups) -> None:
+    """However many others have been heard of since."""
+    node = next(node for node in world.nodes if len(node.between.seats))
+    group = next(iter(node.between.seats)).books.group
+    sealers = [key for child in group.children.values() for key in child.sealers]
+    for known in node.between.errands._known:
+        known.clear()
+    node.peers.addresses.clear()
+    numbers = {key.public: number for number, key in enumerate(world.keys)}
+    found = {key: node.between.trunk.address_of(key) for key in sealers}
+    assert found == {key: f"machine-{numbers[key]}:1" for key in sealers}
