@@ -296,7 +296,7 @@ class Tenure:
         )
         if seat is None or not is_own_header(seat.books.group):
             return
-        if source not in seat.books.sealers and not _may_be_merged(seat.books.group, source):
+        if source not in seat.books.sealers and not may_be_merged(seat.books.group, source):
             return
         told = upper_frames(seat.books.group)
         if self._peers.may_give(effects, sum(map(len, told)), source):
@@ -378,7 +378,7 @@ def _ignore(effects: Effects, child: Child, willing: bytes, values: list[Value],
     """Nobody follows yet."""
 
 
-def _may_be_merged(group: UpperGroup, key: bytes) -> bool:
+def may_be_merged(group: UpperGroup, key: bytes) -> bool:
     """True for who is willing in a child that two may just have become: in its first term, it has sent nothing."""
     account = account_id(key)
     for child in group.children.values():

@@ -28,6 +28,7 @@ from leither_lite.pulse.votes import Proposal, SealVote, Vote
 from leither_lite.store import keys
 from leither_lite.store.reader import Reader
 from leither_lite.tree.node import is_prefix, leaf, record_digest
+from leither_lite.tree.proof_cbor import handover_value
 
 SIGN_OF_LIFE: Final = 2
 """The wire's own: a node gets to see none."""
@@ -277,8 +278,11 @@ class Secrets:
                 found += [sealed.header_bytes] if sealed.header.bits else []
         self.books = tuple(dict.fromkeys(found))
         self.items = tuple(receipt.id for receipt in receipts)
-        branch = node.between.trunk.branch
-        named = b"" if branch is None else b"".join(floor.roster for floor in branch.floors)
+        trunk = node.between.trunk
+        branch = trunk.branch
+        named = b"".join(encode(handover_value(each)) for each in trunk._handovers.values())
+        if branch is not None:  # who seals above, and who has sealed the root header
+            named += b"".join([floor.roster for floor in branch.floors] + [key for key, _ in branch.seal.signatures])
         known = [each.key for each in group.state.willing]
         self.people = tuple(key for key in known if key not in named and key not in node.books.sealers)
 

@@ -113,7 +113,7 @@ class Groups:
 
     def is_at_rest(self) -> bool:
         """True once each node is in the group that the same root header shows, where it stands itself, with nothing
-        under way."""
+        under way, and has what is shown of the groups above that it keeps."""
         pulses = set()
         for node in self.nodes:
             group, branch = node.group, node.between.trunk.branch
@@ -121,6 +121,10 @@ class Groups:
                 return False
             if node.books.has_work or group.pending.items:
                 return False
+            for seat in node.between.seats:
+                floor = node.between.trunk.floor(seat.books.group.level)
+                if floor is None or seat.books.group.header.pulse < floor.pulse:
+                    return False
             pulses.add(branch.header.pulse)
         return len(pulses) == 1
 

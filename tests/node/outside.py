@@ -10,6 +10,7 @@ from typing import Final
 from leither_lite.identity import Key
 from leither_lite.node import frames
 from leither_lite.node.events import FrameReceived, PeerJoined
+from leither_lite.node.tenure import may_be_merged
 from leither_lite.node.turn import Node
 from leither_lite.sim.signatures import checked_once
 from leither_lite.tree.node import is_prefix
@@ -48,6 +49,10 @@ class Outside:
         assert all(asked.may_want(frames.WANT_PULSE, self.askers[name].public) for name in BESIDE), (
             "they were in it once"
         )
+        assert len(asked._books.sealers) > 1, "it agrees on what it seals"
+        beside = self.askers[BESIDE[0]].public
+        for seat in self.node(self.members[1]).between.seats:
+            assert not may_be_merged(seat.books.group, beside), "then it is given the state of the group above"
         self.outside = frozenset(self.askers[name].public for name in STRANGERS)
         for key in self.outside:
             for index in self.members:
