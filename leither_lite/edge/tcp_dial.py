@@ -143,13 +143,27 @@ class Dialler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _dial(self, address: str, target: Target) -> bool:
-        """Connect; from then on the link tells how it goes. False if nobody is there, or there is no such name."""
+        """Connect; from then on the link tells how it goes. False if nobody is there, or there is no such name.
+
+        Called off in the moment in which it connects, uvloop closes the connection without a word to its protocol.
+        """
         loop = asyncio.get_running_loop()
+        made: list[Link] = []
+
+        def make() -> Link:
+            made.append(self._link(address))
+            return made[-1]
+
+        is_done = False
         try:
             async with asyncio.timeout(self._dial_s):
-                await loop.create_connection(lambda: self._link(address), target.host, target.port)
+                await loop.create_connection(make, target.host, target.port)
+            is_done = True
         except (OSError, ValueError):
             return False
+        finally:
+            for link in made if not is_done else ():
+                link.connection_lost(None)
         return True
 
     def _dialled(self, address: str, task: asyncio.Task[bool]) -> None:

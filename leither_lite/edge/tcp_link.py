@@ -201,7 +201,9 @@ class Link(asyncio.Protocol):
         self.offer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place up."""
+        """Give the place up, once."""
+        if self._transport is None:
+            return
         self.closing = True
         self._stop_timers()
         self._held = []

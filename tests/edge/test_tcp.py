@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from leither_lite.edge.tcp import REASONS_MAX, Limits, Wire
-from leither_lite.edge.tcp_link import host_of
+from leither_lite.edge.tcp_link import Link, host_of
 from leither_lite.errors import LocalError
 from leither_lite.limits import FRAME_BYTES_MAX
 from tests.edge.wire_world import KEYS, LOOPS, NETWORK, Node, PlayedSeat, Stranger, node, play
@@ -265,3 +265,27 @@ def test_what_counts_as_one_host(loop: str) -> None:
     assert host_of("192.0.2.1") == host_of("::ffff:192.0.2.1") == bytes([192, 0, 2, 1])
     assert host_of("2001:db8::1") == host_of("2001:db8::ffff:1%eth0") != host_of("2001:db8:0:1::1")
     assert host_of("") == b""
+
+
+def test_a_dial_that_is_called_off_as_it_connects(loop: str) -> None:
+    """The connection is gone like any other: it is not counted for ever, and nothing waits for its end."""
+
+    async def scene() -> None:
+        async with node(0) as one, node(1) as two:
+            admitted, admit = [], one.wire.admit
+
+            def call_off(link: Link) -> bool:
+                admitted.append(link)
+                one.wire.want([])
+                return admit(link)
+
+            one.wire.admit = call_off  # type: ignore[method-assign]
+            one.wire.want([two.address])
+            await one.until(lambda: bool(admitted) and not one.wire.links)
+            assert (one.wire.peers(), one.wire.dialler_busy) == ([], 0)
+            one.wire.admit = admit  # type: ignore[method-assign]
+            one.wire.want([two.address])
+            await one.until_peers(1)
+            assert len(one.wire.links) == 1
+
+    play(loop, scene())

@@ -49,7 +49,8 @@ class Outside:
         assert all(asked.may_want(frames.WANT_PULSE, self.askers[name].public) for name in BESIDE), (
             "they were in it once"
         )
-        assert len(asked._books.sealers) > 1, "it agrees on what it seals"
+        assert asked._books.is_on_roster, "it sends what the group has to show"
+        assert len(asked._books.sealers) > 1, "it agrees with others on what it seals"
         beside = self.askers[BESIDE[0]].public
         for seat in self.node(self.members[1]).between.seats:
             assert not may_be_merged(seat.books.group, beside), "then it is given the state of the group above"
