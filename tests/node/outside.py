@@ -42,15 +42,13 @@ class Outside:
             groups.pay(turn, (turn * 5 + 3) % size, 1)
             groups.run(2_000)
         groups.until(groups.is_at_rest)
-        self.members = next(pair for pair in self._pairs() if len(list(self.node(pair[0]).group.settled.tree.leaves())))
+        self.members = next(pair for pair in self._pairs() if self._is_busy(self.node(pair[0])))
         self.known = Known.of(self.node(self.members[0]), self._places(), self.overheard)
         self.askers = dict(zip(ASKERS, self._askers(), strict=True))
         asked = self.node(self.members[0]).between
         assert all(asked.may_want(frames.WANT_PULSE, self.askers[name].public) for name in BESIDE), (
             "they were in it once"
         )
-        assert asked._books.is_on_roster, "it sends what the group has to show"
-        assert len(asked._books.sealers) > 1, "it agrees with others on what it seals"
         beside = self.askers[BESIDE[0]].public
         for seat in self.node(self.members[1]).between.seats:
             assert not may_be_merged(seat.books.group, beside), "then it is given the state of the group above"
@@ -80,6 +78,12 @@ class Outside:
             for second, other in enumerate(nodes):
                 if one.group.prefix == other.group.prefix and not self._has_seat(first) and len(other.between.seats):
                     yield first, second
+
+    @staticmethod
+    def _is_busy(node: Node) -> bool:
+        """True for one that agrees with others on what its group seals, which has settled something."""
+        is_sealing = node.books.is_on_roster and len(node.books.sealers) > 1
+        return is_sealing and len(list(node.group.settled.tree.leaves())) > 0
 
     def _has_seat(self, index: int) -> bool:
         """True for who has one, or is about to be given one."""

@@ -23,6 +23,8 @@ from tests.node.asking import asks_of, sealed_of, wrong
 from tests.node.outside import BESIDE, STRANGERS, Outside, outside
 
 SETTLE = b"\x82\x01\x83\x09"
+SHOWN = (SETTLE, b"\x82\x01\x84\x0f")
+"""What settles receipts begins so: in time, or late."""
 """How a frame begins that shows receipts to the payee's group."""
 
 
@@ -82,15 +84,19 @@ def test_what_became_of_a_receipt(asked: Outside, monkeypatch: pytest.MonkeyPatc
     kept = asked.node(target).group.settled
     [*settled] = [receipt for item, _ in kept.tree.leaves() if (found := kept.get(item)) for receipt in found[:1]]
     before = groups.passes
-    groups.passes = lambda source, peer, content: content[:4] != SETTLE and before(source, peer, content)
+    groups.passes = lambda source, peer, content: content[:4] not in SHOWN and before(source, peer, content)
     payer = next(index for index, node in enumerate(groups.nodes) if not node.group.holds(groups.keys[target].account))
     heard = set(asked.overheard)
     groups.pay(payer, target, 3)
+    both = groups.keys[payer].account, groups.keys[target].account
     new: list[bytes] = []
 
     def is_asked() -> bool:
-        new[:] = [each for each in asked.overheard if each not in heard and kind_of(each) == frames.ASK_RECEIPTS]
-        return bool(new) and asked.node(target).books.proposed is None
+        asks = [each for each in asked.overheard if each not in heard and kind_of(each) == frames.ASK_RECEIPTS]
+        new[:] = [each for each in asks if all(account in each for account in both)]
+        node = asked.node(target)
+        is_able = node.books.proposed is None and node.between.courier.answers.shown() is not None
+        return bool(new) and is_able and node.between.trunk.pulse >= groups.nodes[payer].between.trunk.pulse
 
     groups.until(is_asked)
     shown, state, [[waits, pulse, steps]] = next(asks_of(new))
@@ -120,7 +126,7 @@ def test_who_says_to_keep_the_books(asked: Outside) -> None:
     finder, before = asked.node(target).between.courier._finder, groups.passes
 
     def passes(source: int, peer: bytes, content: bytes) -> bool:
-        return kind_of(content) != frames.FOUND and content[:4] != SETTLE and before(source, peer, content)
+        return kind_of(content) != frames.FOUND and content[:4] not in SHOWN and before(source, peer, content)
 
     groups.passes = passes
     finder._found.clear()

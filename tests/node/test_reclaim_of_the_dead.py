@@ -34,7 +34,7 @@ from leither_lite.sim.signatures import checked_once
 from leither_lite.store import keys
 from leither_lite.tree.node import is_prefix
 from tests.node.groups import Groups
-from tests.node.test_answers import SETTLE
+from tests.node.test_answers import SHOWN
 from tests.node.test_silent_groups import assert_stores_are_whole, balances, node_of
 
 SEED: Final = 2
@@ -91,7 +91,7 @@ class World(Groups):
         """Not what is kept back, nor while it is mute anything that the group tells others."""
         if self.is_mute and source in self.away and peer not in self._gone:
             return False
-        if not self.kept_back or content[:4] != SETTLE:
+        if not self.kept_back or content[:4] not in SHOWN:
             return True
         operation = from_value(frames.values_of(content)[1])
         assert isinstance(operation, Settle)
