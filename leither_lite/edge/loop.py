@@ -120,7 +120,7 @@ class Service:
         if self.wire is None:
             key = self._keyring.node
             self.wire = Wire(self.node.network, key, self.inbox, limits_of(self.board), os.urandom)
-            self.wire.is_member = lambda peer: self.node.between.has_to_do_with(peer)
+            self.wire.goes_first = lambda peer: self.node.between.has_to_do_with(peer)
             self.inbox.resume = self.wire.resume
 
     def dial_out(self) -> None:

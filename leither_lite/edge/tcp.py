@@ -27,7 +27,7 @@ class Wire:
 
     `network`: 20 bytes; `key`: the node's account key; `entropy(n)`: n secret random bytes. `counters` holds
     connections (accepted or dialled), handshakes (peers that became known), refused (for lack of a place), dropped (all
-    that were ended by us), sent_bytes and received_bytes; `dropped` counts those ended by us by reason. `is_member`
+    that were ended by us), sent_bytes and received_bytes; `dropped` counts those ended by us by reason. `goes_first`
     says whether a known peer, by its key, goes before strangers where places are short. To be used in one running loop.
     """
 
@@ -37,7 +37,7 @@ class Wire:
         names = ("connections", "handshakes", "refused", "dropped", "sent_bytes", "received_bytes")
         self.counters = dict.fromkeys(names, 0)
         self.dropped: dict[str, int] = {}
-        self.is_member: Callable[[bytes], bool] = lambda peer: False
+        self.goes_first: Callable[[bytes], bool] = lambda peer: False
         self._network = network
         self._key = key
         self._entropy = entropy
@@ -215,7 +215,7 @@ class Wire:
         total = sum(waiting.values())
         if total > self.limits.send_bytes:
             able = [each for each in waiting if not each.closing]
-            order = sorted(able, key=lambda each: (self.is_member(each.peer), -waiting[each]))
+            order = sorted(able, key=lambda each: (self.goes_first(each.peer), -waiting[each]))
             for each in order:
                 each.end("slow_peer")
                 total -= waiting.pop(each)
@@ -233,8 +233,8 @@ class Wire:
         """Where all places are taken: a member takes that of the stranger who has had it longest; False if there is
         none, or it is no member: then it is refused."""
         self.counters["refused"] += 1
-        is_known = self.is_member(link.peer)
-        stranger = next((other for other in accepted if not self.is_member(other.peer)), None) if is_known else None
+        is_known = self.goes_first(link.peer)
+        stranger = next((other for other in accepted if not self.goes_first(other.peer)), None) if is_known else None
         if stranger is None:
             link.end("too_many_peers", flush=True)
             return False

@@ -7,10 +7,11 @@ from typing import Final
 from leither_lite import codec
 from leither_lite.codec import Value
 from leither_lite.errors import RemoteError
+from leither_lite.ledger.asked import LateSettle
 from leither_lite.ledger.committee import Appointment, Held, Willingness
 from leither_lite.ledger.joins import Admission, InvitedJoin, RoleChange
 from leither_lite.ledger.payments import PAYMENT_CODE, Distribution, Payment
-from leither_lite.ledger.settling import LateSettle, Reclaim, Resolve, Settle
+from leither_lite.ledger.settling import Reclaim, Resolve, Settle
 from leither_lite.ledger.structure import TermEnd
 
 Signed = Payment | Distribution | Admission | InvitedJoin | RoleChange | Appointment | Willingness

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, NamedTuple
 from leither_lite import codec
 from leither_lite.codec import Value, encode
 from leither_lite.errors import RemoteError
-from leither_lite.header import Header, state_digest
+from leither_lite.header import state_digest
 from leither_lite.ledger.receipts import Receipt
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import State
@@ -96,54 +96,6 @@ def _check_state(shown: Shown, network: bytes, content: bytes) -> State:
     if state_digest(content) != shown.state:
         raise RemoteError("shown_mismatch", "another state")
     return State.decode_alone(content)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class LateSettle(Settle):
-    """Receipts that still wait in the group that is shown, whose S is `state`, each with its way up in `pending`: they
-    are to be settled here. `pulses`: of the headers that sent them."""
-
-    CODE: ClassVar[int] = 15
-    state: bytes
-    pulses: tuple[int, ...]
-
-    @classmethod
-    def from_values(cls, values: list[Value]) -> LateSettle:
-        """Raises RemoteError("bad_operation"), or a reason of proofs."""
-        _, shown, state, receipts = codec.fields(values, 4, _BAD)
-        taken, pulses = [], []
-        for each in codec.items(receipts, RECEIPTS_MAX, _BAD):
-            receipt, pulse, steps = codec.fields(each, 3, _BAD)
-            taken.append((Receipt.take(receipt, _BAD), take_steps(steps, _BAD)))
-            pulses.append(codec.uint(pulse, UINT_MAX, _BAD))
-        if not taken:
-            raise RemoteError(_BAD, "no receipts")
-        state = codec.octets_upto(state, STATE_BYTES_MAX, _BAD)
-        return cls(Shown.take(shown, _BAD), tuple(taken), state, tuple(pulses))
-
-    def encode(self) -> bytes:
-        """CBOR [15, shown, S, [[receipt, pulse, steps], ...]]."""
-        items = zip(self.receipts, self.pulses, strict=True)
-        receipts: Value = [[receipt.value(), pulse, steps_value(steps)] for (receipt, steps), pulse in items]
-        return encode([self.CODE, self.shown.value(), self.state, receipts])
-
-    @property
-    def sent(self) -> tuple[tuple[Receipt, int], ...]:
-        """Each receipt with the pulse of the header that sent it."""
-        return tuple((receipt, pulse) for (receipt, _), pulse in zip(self.receipts, self.pulses, strict=True))
-
-    def check_signatures(self, network: bytes) -> Status:
-        """OK or NOT_SHOWN: every receipt waits in the group that is shown."""
-        try:
-            root = _check_state(self.shown, network, self.state).pending
-            tick = Header.decode(self.shown.root).tick
-            for (receipt, steps), pulse in zip(self.receipts, self.pulses, strict=True):
-                found = fold_set(receipt.leaf(pulse), receipt.id, steps)
-                if found != root or not self.shown.holds(receipt.payer) or receipt.date > tick:
-                    return Status.NOT_SHOWN
-        except RemoteError:
-            return Status.NOT_SHOWN
-        return Status.OK
 
 
 @dataclass(frozen=True, slots=True)

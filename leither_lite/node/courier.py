@@ -14,11 +14,11 @@ from leither_lite import codec
 from leither_lite.codec import encode
 from leither_lite.effects import Effects
 from leither_lite.errors import Halt, RemoteError
-from leither_lite.ledger.asked import Ask
+from leither_lite.ledger.asked import Ask, LateSettle
 from leither_lite.ledger.body import Body
 from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.sets import read_sent
-from leither_lite.ledger.settling import RESOLVED_MAX, LateSettle
+from leither_lite.ledger.settling import RESOLVED_MAX
 from leither_lite.ledger.showing import outbox_of, resolve_of, settle_of
 from leither_lite.node import frames
 from leither_lite.node.answers import Answers
@@ -202,6 +202,6 @@ class Courier:
                 frame = encode([frames.ASK_RECEIPTS, *ask.values()])
                 self._finder.carry(effects, sent.receipt.payee, frame, now_ms)
                 if not sent.content and sent.wait_ms > LATE_MS:
-                    late = encode([LateSettle.CODE, *ask.values()])
-                    self._finder.carry(effects, sent.receipt.payee, frames.operation_frame(late), now_ms)
+                    late = frames.operation_frame(LateSettle.of(ask).encode())
+                    self._finder.carry(effects, sent.receipt.payee, late, now_ms)
         self._books.refresh()

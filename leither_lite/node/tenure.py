@@ -36,7 +36,7 @@ from leither_lite.node.evidence import EvidenceBook
 from leither_lite.node.keeping import NotHeld
 from leither_lite.node.peers import Peers
 from leither_lite.node.scope import Scope, group_starts
-from leither_lite.node.trunk import Trunk
+from leither_lite.node.trunk import GroupPlace, Trunk
 from leither_lite.node.upper_books import UpperBooks
 from leither_lite.node.upper_frames import Arriving, floor_of_group, is_own_header, read_upper, upper_frames
 from leither_lite.store import keys
@@ -51,9 +51,6 @@ UPPER_WORK: Final = 4
 """Signature checks that reading a told group is worth."""
 READ_AGAIN_MS: Final = 1_000
 """What several tell at once is read once."""
-
-GroupPlace = tuple[int, int, bytes]
-"""level, bits, prefix"""
 
 
 @dataclass(slots=True, eq=False)

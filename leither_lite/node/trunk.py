@@ -50,7 +50,10 @@ RELAYED_MAX: Final = 32
 RELAYED_PULSES: Final = 30
 """For so long after the last time it stays connected to them."""
 
-Page = tuple[int, int, bytes]
+PAGES_MAX: Final = 64
+"""Of so many pages the newest is remembered: all on the own way, and those of the seats."""
+
+GroupPlace = tuple[int, int, bytes]
 """level, bits, prefix"""
 
 
@@ -100,10 +103,10 @@ class Trunk:
         self.know: Callable[[list[Willing], bytes], None] = lambda hints, source: None
         self.address_of: Callable[[bytes], str] = lambda key: ""
         self.hearers: Callable[[Floor], Iterable[Told]] = lambda floor: ()
-        self._arrived: dict[Page, int] = {}
-        self._branches: dict[Page, Branch] = {}
-        self._spreads: dict[Page, Spread] = {}
-        self._relays: dict[tuple[Page, bytes], tuple[int, tuple[bytes, ...]]] = {}  # of which pulse, whom
+        self._arrived: dict[GroupPlace, int] = {}
+        self._branches: dict[GroupPlace, Branch] = {}
+        self._spreads: dict[GroupPlace, Spread] = {}
+        self._relays: dict[tuple[GroupPlace, bytes], tuple[int, tuple[bytes, ...]]] = {}  # of which pulse, whom
         self._handovers: dict[int, Handover] = {}
         self._unkept: list[tuple[int, bytes, int]] = []
         self._asked_ms: int | None = None
@@ -189,12 +192,11 @@ class Trunk:
         branch = Branch(branch.seal, own)  # pages of other ways, of which there is no end, are not kept here
         self.know(_take_hints(hints), source)
         self.arrive(effects, branch, now_ms, source)
-        if own:
-            lowest = own[-1]
-            self._pass_on(effects, (lowest.level, lowest.bits, lowest.prefix), root.pulse, named, source)
+        lowest = own[-1]
+        self._pass_on(effects, (lowest.level, lowest.bits, lowest.prefix), root.pulse, named, source)
 
     @staticmethod
-    def _page_of(floors: list[Value]) -> Page | None:
+    def _page_of(floors: list[Value]) -> GroupPlace | None:
         """The lowest page of what comes. Raises RemoteError("bad_branch")."""
         if not floors:
             return None
@@ -228,12 +230,17 @@ class Trunk:
         pulse = branch.header.pulse
         if self._arrived.get(place, -1) >= pulse:
             return
-        self._arrived[place] = pulse
         before = self._branches.get(place)
         keepers = keepers_of(branch, self.roots.roster)  # after a change of R the old ones tell it, too
         keepers += () if before is None else keepers_of(before, self.roots.roster)
+        self._arrived.pop(place, None)
+        self._arrived[place] = pulse
         self._branches[place] = branch
         self._spreads[place] = Spread(pulse, keepers, {source: None})
+        while len(self._arrived) > PAGES_MAX:
+            oldest = next(iter(self._arrived))
+            del self._arrived[oldest]
+            self.forget(*oldest)
         self.roots.take(branch.seal)
         if pulse > self._newest:  # of those that came this way: who keeps the root knows its header before
             self._newest = pulse
@@ -241,7 +248,8 @@ class Trunk:
             self._unkept.append((pulse, header_digest(branch.seal.header), branch.header.tick))
         self._tell(effects, branch, place, self.hearers(lowest))
         for floor in list(self.below(branch)):
-            self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms, source)
+            # Whoever has told the page above may wait for this one.
+            self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms)
         if lowest.level == 2 and self._is_own(branch):
             if self.branch is None or pulse > self.branch.header.pulse:
                 before, self.branch = self.branch, branch
@@ -284,7 +292,7 @@ class Trunk:
         named: Value = [[key, address] for key in relays if (address := self.address_of(key))]
         return encode([frames.BRANCH, seal.header, signatures_value(seal.signatures), told, floors, hints, named])
 
-    def _tell(self, effects: Effects, branch: Branch, page: Page, whom: Iterable[Told]) -> None:
+    def _tell(self, effects: Effects, branch: Branch, page: GroupPlace, whom: Iterable[Told]) -> None:
         """Tell those who are connected a branch down to a page, whole; nobody twice."""
         told = self._spreads[page].told
         made: dict[tuple[bytes, ...], bytes] = {}
@@ -295,7 +303,7 @@ class Trunk:
                     made[each.relays] = self._frame(None, branch, relays=each.relays)
                 effects.sends.append((each.key, made[each.relays]))
 
-    def _pass_on(self, effects: Effects, page: Page, pulse: int, named: list[Willing], source: bytes) -> None:
+    def _pass_on(self, effects: Effects, page: GroupPlace, pulse: int, named: list[Willing], source: bytes) -> None:
         """Somebody of a page's committee has told it, and named whom this node is to tell in turn. They get what this
         node has found true, whatever else came with their names."""
         spread, branch = self._spreads.get(page), self._branches.get(page)

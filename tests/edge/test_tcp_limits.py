@@ -45,7 +45,7 @@ def test_a_member_goes_before_strangers(loop: str) -> None:
 
     async def scene() -> None:
         async with node(0, peers_in_max=2) as one:
-            one.wire.is_member = lambda peer: peer in (KEYS[1].public, KEYS[4].public, KEYS[5].public)
+            one.wire.goes_first = lambda peer: peer in (KEYS[1].public, KEYS[4].public, KEYS[5].public)
             strangers = [await Stranger.join(one, number) for number in (2, 3)]
             await one.until_peers(2)
             members = [await Stranger.join(one, 4)]
@@ -116,7 +116,7 @@ def test_peers_that_take_nothing(loop: str) -> None:
     async def scene() -> None:
         async with node(0, send_queue_bytes=2**20, send_bytes=2**20) as one:
             member, stranger, other = (KEYS[number].public for number in (1, 2, 3))
-            one.wire.is_member = lambda peer: peer == member
+            one.wire.goes_first = lambda peer: peer == member
             slow = [await Stranger.join(one, number) for number in (1, 2, 3)]
             await one.until_peers(3)
             content = bytes(FRAME_BYTES_MAX)

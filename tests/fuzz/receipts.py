@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from leither_lite.header import roster_digest, sign_seal, state_digest
+from leither_lite.ledger.asked import Ask, LateSettle
 from leither_lite.ledger.operations import Operation
 from leither_lite.ledger.receipts import Receipt, ReceiptKind
 from leither_lite.ledger.records import Role
-from leither_lite.ledger.settling import LateSettle, OtherReceipt, Reclaim, Resolve, Settle, Steps
+from leither_lite.ledger.settling import OtherReceipt, Reclaim, Resolve, Settle, Steps
 from leither_lite.ledger.state import MERGE, SPLIT, State
 from leither_lite.ledger.structure import END, TermEnd
 from leither_lite.tree import node
@@ -76,11 +77,9 @@ def late() -> list[LateSettle]:
     """What still waits."""
     waiting = tree_of(RECEIPTS)
     state = founded_group().state._replace(date=DATE, pending=waiting.root())
-    receipts = tuple((receipt, steps_of(waiting, receipt.id)) for receipt in RECEIPTS)
-    pulses = (PULSE,) * len(RECEIPTS)
-    return [
-        LateSettle(shown(SumTree(), state, upper=upper), receipts, state.encode(), pulses) for upper in (False, True)
-    ]
+    receipts = tuple((receipt, PULSE, steps_of(waiting, receipt.id)) for receipt in RECEIPTS)
+    found = [shown(SumTree(), state, upper=upper) for upper in (False, True)]
+    return [LateSettle.of(Ask(each, state.encode(), receipts)) for each in found]
 
 
 def resolves() -> list[Resolve]:

@@ -8,14 +8,29 @@ import pytest
 
 from leither_lite import codec
 from leither_lite.errors import RemoteError
-from leither_lite.ledger.asked import Ask
+from leither_lite.ledger.asked import Ask, LateSettle
 from leither_lite.ledger.children import Place
-from leither_lite.ledger.settling import LateSettle
+from leither_lite.ledger.showing import outbox_of
 from leither_lite.ledger.signed import Status
 from leither_lite.ledger.state import State
 from tests.ledger.forest import Forest
 from tests.ledger.founding import NETWORK
-from tests.ledger.pair import ANNA, HAVE, LARS, LEFT, RIGHT, RITA, ROLF, body_on, outcome, run, sent, two_groups, wake
+from tests.ledger.pair import (
+    ANNA,
+    HAVE,
+    LARS,
+    LEFT,
+    RIGHT,
+    RITA,
+    ROLF,
+    body_on,
+    forged,
+    outcome,
+    run,
+    sent,
+    two_groups,
+    wake,
+)
 
 
 @pytest.fixture(name="forest")
@@ -27,8 +42,9 @@ def late(forest: Forest, place: Place, *items: bytes, pulse: int | None = None) 
     """What shows that receipts still wait in a group, `pulse` being said to be that of the header that sent them."""
     group = forest.groups[place]
     ask = Ask.of(forest.shown(place), group.sealed.state, group.pending, items)
-    found = LateSettle.from_values(codec.items(codec.decode(codec.encode([LateSettle.CODE, *ask.values()])), 4, "bad"))
-    return found if pulse is None else replace(found, pulses=(pulse,) * len(items))
+    if pulse is not None:
+        ask = replace(ask, receipts=tuple((receipt, pulse, steps) for receipt, _, steps in ask.receipts))
+    return LateSettle.from_values(codec.items(codec.decode(LateSettle.of(ask).encode()), 4, "bad"))
 
 
 def test_what_still_waits_is_settled_as_well(forest: Forest) -> None:
@@ -58,16 +74,29 @@ def test_what_waits_otherwise_is_not_shown(forest: Forest) -> None:
     settle = sent(forest, ANNA, RITA, 10)
     receipt = settle.receipts[0][0]
     good = late(forest, LEFT, receipt.id)
-    state = State.decode_alone(good.state)[0]
+    ask, [(_, pulse, _)] = good.ask, good.ask.receipts
+    state = State.decode_alone(ask.state)[0]
     wrong = [
-        late(forest, LEFT, receipt.id, pulse=forest.groups[LEFT].header.pulse + 1),
-        replace(good, state=state._replace(date=state.date + 1).encode()),
-        replace(good, receipts=((receipt._replace(amount=11), ()),)),
-        replace(good, receipts=((receipt, ((0, receipt.leaf(1)),)),)),
-        replace(good, shown=forest.shown(RIGHT), state=forest.groups[RIGHT].sealed.state),
+        late(forest, LEFT, receipt.id, pulse=pulse + 1),
+        LateSettle.of(replace(ask, state=state._replace(date=state.date + 1).encode())),
+        LateSettle.of(replace(ask, receipts=((receipt._replace(amount=11), pulse, ()),))),
+        LateSettle.of(replace(ask, receipts=((receipt, pulse, ((0, receipt.leaf(1)),)),))),
+        LateSettle.of(replace(ask, shown=forest.shown(RIGHT), state=forest.groups[RIGHT].sealed.state)),
     ]
     assert [each.check_signatures(NETWORK) for each in wrong] == [Status.NOT_SHOWN] * len(wrong)
     assert good.check_signatures(NETWORK) is Status.OK
     assert LateSettle.from_values(codec.items(codec.decode(good.encode()), 4, "bad")) == good
     with pytest.raises(RemoteError, match="bad_operation"):
-        LateSettle.from_values([LateSettle.CODE, good.shown.value(), good.state, []])
+        LateSettle.from_values([LateSettle.CODE, ask.shown.value(), ask.state, []])
+
+
+def test_what_was_sent_later_than_its_root_header_is_not_shown(forest: Forest) -> None:
+    """A receipt's date is at most the tick of the root header that it is shown under."""
+    receipt = sent(forest, ANNA, RITA, 10).receipts[0][0]
+    statuses = []
+    for date in (0, 1):  # the tick of such a root header is 0
+        waits = receipt._replace(date=date)
+        state = forest.groups[LEFT].state._replace(pending=outbox_of([waits], 5).root())
+        ask = Ask(forged(LEFT, 9, [], state), state.encode(), ((waits, 5, ()),))
+        statuses.append(LateSettle.of(ask).check_signatures(NETWORK))
+    assert statuses == [Status.OK, Status.NOT_SHOWN]

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from leither_lite.codec import Value, decode, encode, items
-from leither_lite.ledger.branch import LEVELS_MAX
+from leither_lite.effects import Effects
+from leither_lite.ledger.branch import LEVELS_MAX, Branch
+from leither_lite.ledger.committee import Willing
 from leither_lite.node import frames
 from leither_lite.node.errands import FELLOWS, KNOWN_MAX, STRANGERS
 from leither_lite.node.events import FrameReceived
-from leither_lite.node.trunk import RELAYED_MAX, RELAYED_PULSES
+from leither_lite.node.spreading import Told
+from leither_lite.node.trunk import PAGES_MAX, RELAYED_MAX, RELAYED_PULSES
 from leither_lite.sim.founding import PULSE_MS
 from leither_lite.sim.signatures import checked_once
 from tests.node.groups import Groups, grown
@@ -110,7 +113,38 @@ def test_names_are_bounded_and_forgotten(world: Groups) -> None:
     assert root is not None
     trunk.roots.newest = root._replace(pulse=root.pulse + RELAYED_PULSES + 1)
     assert list(trunk.relays()) == []
-    assert RELAYED_MAX >= 7 * 2
+    spread = trunk._spreads[next(iter(trunk._spreads))]
+    spread.keepers = tuple(bytes([number]) * 32 for number in range(RELAYED_MAX + 9))
+    for keeper in spread.keepers:
+        trunk._pass_on(Effects(), next(iter(trunk._spreads)), spread.pulse, [Willing(keeper, "host:1", 0, 0)], keeper)
+    assert len(trunk._relays) == RELAYED_MAX
+
+
+def test_who_has_told_a_page_hears_the_one_below(world: Groups) -> None:
+    """It need not be on the committee of both; the page that it has told itself it is not told again."""
+    at, keepers, _ = told(world)
+    trunk = world.nodes[at].between.trunk
+    source, branch = keepers[0], trunk.branch
+    assert branch is not None
+    above, below = (branch.floors[0]._replace(level=level) for level in (9, 8))
+    trunk.below = lambda branch: [below] if branch.floors[-1] is above else []
+    trunk.hearers = lambda floor: [Told(source)]
+    effects = Effects()
+    trunk.arrive(effects, Branch(branch.seal, (above,)), 0, source)
+    [floors] = [items(decode(content), 7, "bad_branch")[4] for peer, content in effects.sends if peer == source]
+    assert len(items(floors, LEVELS_MAX, "bad_branch")) == 2
+
+
+def test_pages_are_bounded(world: Groups) -> None:
+    """Of groups that have long been split nothing is left."""
+    at, _, _ = told(world)
+    trunk = world.nodes[at].between.trunk
+    branch = trunk.branch
+    assert branch is not None
+    for bits in range(PAGES_MAX + 9):
+        trunk.arrive(Effects(), Branch(branch.seal, (branch.floors[0]._replace(level=9, bits=bits),)), 0)
+    assert len(trunk._arrived) == len(trunk._branches) == len(trunk._spreads) == PAGES_MAX
+    assert (9, PAGES_MAX + 8, branch.floors[0].prefix) in trunk._branches
 
 
 def test_who_is_believed_of_addresses(world: Groups) -> None:
