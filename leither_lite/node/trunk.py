@@ -248,8 +248,7 @@ class Trunk:
             self._unkept.append((pulse, header_digest(branch.seal.header), branch.header.tick))
         self._tell(effects, branch, place, self.hearers(lowest))
         for floor in list(self.below(branch)):
-            # Whoever has told the page above may wait for this one.
-            self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms)
+            self.arrive(effects, Branch(branch.seal, (*branch.floors, floor)), now_ms, source)
         if lowest.level == 2 and self._is_own(branch):
             if self.branch is None or pulse > self.branch.header.pulse:
                 before, self.branch = self.branch, branch

@@ -13,7 +13,6 @@ from leither_lite.ledger.committee import Willing
 from leither_lite.node import frames
 from leither_lite.node.errands import FELLOWS, KNOWN_MAX, STRANGERS
 from leither_lite.node.events import FrameReceived
-from leither_lite.node.spreading import Told
 from leither_lite.node.trunk import PAGES_MAX, RELAYED_MAX, RELAYED_PULSES
 from leither_lite.sim.founding import PULSE_MS
 from leither_lite.sim.signatures import checked_once
@@ -118,21 +117,6 @@ def test_names_are_bounded_and_forgotten(world: Groups) -> None:
     for keeper in spread.keepers:
         trunk._pass_on(Effects(), next(iter(trunk._spreads)), spread.pulse, [Willing(keeper, "host:1", 0, 0)], keeper)
     assert len(trunk._relays) == RELAYED_MAX
-
-
-def test_who_has_told_a_page_hears_the_one_below(world: Groups) -> None:
-    """It need not be on the committee of both; the page that it has told itself it is not told again."""
-    at, keepers, _ = told(world)
-    trunk = world.nodes[at].between.trunk
-    source, branch = keepers[0], trunk.branch
-    assert branch is not None
-    above, below = (branch.floors[0]._replace(level=level) for level in (9, 8))
-    trunk.below = lambda branch: [below] if branch.floors[-1] is above else []
-    trunk.hearers = lambda floor: [Told(source)]
-    effects = Effects()
-    trunk.arrive(effects, Branch(branch.seal, (above,)), 0, source)
-    [floors] = [items(decode(content), 7, "bad_branch")[4] for peer, content in effects.sends if peer == source]
-    assert len(items(floors, LEVELS_MAX, "bad_branch")) == 2
 
 
 def test_pages_are_bounded(world: Groups) -> None:
