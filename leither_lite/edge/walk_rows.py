@@ -15,6 +15,7 @@ from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import Checkpoint
 from leither_lite.ledger.children import Child
 from leither_lite.ledger.committee import Willingness
+from leither_lite.ledger.merged import Merged
 from leither_lite.ledger.operations import decode as decode_operation
 from leither_lite.ledger.receipts import Receipt
 from leither_lite.ledger.sets import read_sent
@@ -203,6 +204,7 @@ _SINGLE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.GENESIS: _read_elsewhere,
     **dict.fromkeys(keys.HALVES, entries_of),
     keys.KIN: _kin,
+    keys.MERGED: Merged.decode,
     keys.ORIGIN: _pulse,
     keys.PLACE: _read_elsewhere,
     keys.ROOT: _root,

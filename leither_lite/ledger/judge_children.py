@@ -22,6 +22,7 @@ from leither_lite.header import (
 from leither_lite.identity import account_id, h32
 from leither_lite.ledger.children import Child, Place, UpperState, is_partition
 from leither_lite.ledger.committee import Held, Willing
+from leither_lite.ledger.merged import opened_by
 from leither_lite.ledger.state import (
     MERGE,
     NOBODY,
@@ -293,7 +294,7 @@ def _merged(parent: Parent, child: Child, willing: tuple[Willing, ...], seed: by
         EMPTY,
         (child.sent_out + buddy.sent_out) % CYCLE,
         (child.settled_in + buddy.settled_in) % CYCLE,
-        h32("merge", child.state + buddy.state),
+        opened_by(child.head, buddy.head, willing_digest(content)),
         willing_digest(content),
     )
     return Decided((child.place, buddy.place), (merged,), (content,))

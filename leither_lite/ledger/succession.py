@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 from leither_lite.effects import Write
 from leither_lite.errors import Halt
-from leither_lite.header import header_digest, state_digest
+from leither_lite.header import header_digest
 from leither_lite.identity import h32
 from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import joined
+from leither_lite.ledger.merged import opened_by
 from leither_lite.ledger.records import Entry, encode_page
 from leither_lite.ledger.sets import PendingSet, sent_content
-from leither_lite.ledger.state import NOTHING, State
+from leither_lite.ledger.state import NOTHING, State, willing_digest
 from leither_lite.ledger.structure import Part, entries_of, split
 from leither_lite.ledger.tip import Tip
 from leither_lite.ledger.traffic import CYCLE
@@ -93,7 +94,7 @@ def merged_tip(low: Group, high: Group, willing: Sequence[Willing], roster: byte
         joined(low.bits - 1, low.inner, high.inner),
         (low.sent_out + high.sent_out) % CYCLE,
         (low.settled_in + high.settled_in) % CYCLE,
-        h32("merge", state_digest(first.encode()) + state_digest(second.encode())),
+        opened_by(low.digest, high.digest, willing_digest(state.encode_willing())),
     )
     return tip, pending
 

@@ -6,18 +6,22 @@ what the buddy was, and who may ask it. Never decides that a group is split or m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from leither_lite import codec
 from leither_lite.codec import encode
 from leither_lite.effects import Effects, Write
 from leither_lite.errors import Halt, RemoteError
 from leither_lite.header import header_digest, signatures_value
-from leither_lite.identity import Key, h32
+from leither_lite.identity import Key
 from leither_lite.ledger import group as ledger
 from leither_lite.ledger.children import Child, Place
+from leither_lite.ledger.committee import Willing
 from leither_lite.ledger.enacted import appointed_write
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import buddy_of
+from leither_lite.ledger.merged import Merged, opened_by
 from leither_lite.ledger.state import MERGE, SPLIT, decode_willing, encode_willing, willing_digest
 from leither_lite.ledger.structure import Part, part_of, willing_under
 from leither_lite.ledger.succession import merged_tip, merged_writes, part_writes, parts_of
@@ -25,9 +29,9 @@ from leither_lite.ledger.upper import new_children, new_root
 from leither_lite.node import frames
 from leither_lite.node.books import Books
 from leither_lite.node.errands import Errands
-from leither_lite.node.group_states import make_group_state, sealed_of, take_group_state
-from leither_lite.node.peers import Peer
+from leither_lite.node.group_states import GROUP_STATE_FIELDS, make_group_state, sealed_of, take_group_state
 from leither_lite.node.seats import Seats
+from leither_lite.node.states import STATE_BYTES_MAX
 from leither_lite.node.trunk import Trunk
 from leither_lite.store import keys
 from leither_lite.store.reader import MemoryStore, Reader
@@ -36,6 +40,7 @@ ROOTS_SHOWN: Final = 64
 """So many of its own last headers a root group remembers as root headers, when it is split."""
 ASK_AGAIN_MS: Final = 1_000
 FAILURES_MAX: Final = 2
+_SHOWN_FIELDS: Final = 2
 _BAD: Final = "bad_state"
 
 
@@ -53,6 +58,7 @@ class Becoming:
         self._willing = b""
         self._failures = 0  # what has come of the buddy was not that, or the two have gone on already
         self._asked_ms: int | None = None
+        self._later = b"", 0  # the last header here, and the pulse of the later of two that were merged
 
     # -- splits ----------------------------------------------------------------------------------------------------
 
@@ -152,25 +158,31 @@ class Becoming:
         """True for who is willing in the merged group: what the own group was is its own now."""
         return key in self.links
 
-    def has_rest(self, peer: Peer, place: Place) -> bool:
-        """True for a peer that may have what the buddy was: it is of the buddy's group still, or of the merged one.
-        After two failures the state of the merged group is asked for once, then the rest again."""
+    def rest_at(self, place: Place) -> tuple[Place, ...]:
+        """Where those are who have what the buddy was, and may be asked for it: in the merged group, where they show
+        what that has become; or still in the buddy's, once those above have told it. After two failures the state of
+        the merged group is asked for once, then the rest again."""
         group = self._books.group
-        there = peer.prefix, peer.bits
-        is_known = self._merged is not None and self._failures < FAILURES_MAX
-        return is_known and there in (place, buddy_of((group.prefix, group.bits)))
+        if not self.is_merged_into(place) or self._failures >= FAILURES_MAX:
+            return ()
+        return (place,) if self._merged is None else (place, buddy_of((group.prefix, group.bits)))
 
     def asks_for_state(self) -> None:
         """The state of the merged group is asked for, or there is nobody to ask for it."""
         self._failures = 0
 
-    def half_for(self, digest: bytes) -> bytes | None:
-        """The state of the one of the two that the own group was merged from, where the other's last header has this
-        digest (32 bytes); None where that is not here, or not any more."""
-        low, high = (self._reader.get(key) for key in keys.HALVES)
-        if low is None or high is None:
+    def half_for(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """The one of the two that the own group was merged from, where the other's last header has this digest (32
+        bytes): its own digest, and CBOR [state, what the two have become]. None where that is not here, or not any
+        more."""
+        low, high, merged = (self._reader.get(key) for key in (*keys.HALVES, keys.MERGED))
+        if low is None or high is None or merged is None:
             return None
-        return {_digest_of(low): high, _digest_of(high): low}.get(digest)
+        digests = _digest_of(low), _digest_of(high)
+        if digest not in digests:
+            return None
+        at = 1 - digests.index(digest)
+        return digests[at], encode([(low, high)[at], merged])
 
     @property
     def pulse(self) -> int:
@@ -178,39 +190,55 @@ class Becoming:
         group = self._books.group
         if not group.opened:
             return group.header.pulse
-        halves = (self._reader.get(key) for key in keys.HALVES)
-        return max(sealed_of(half).header.pulse for half in halves if half is not None)
+        if self._later[0] != group.digest:
+            halves = (self._reader.get(key) for key in keys.HALVES)
+            pulses = (sealed_of(half).header.pulse for half in halves if half is not None)
+            self._later = group.digest, max(pulses, default=group.header.pulse)
+        return self._later[1]
 
     def join(self, content: bytes, place: Place) -> list[Write] | None:
-        """What makes the store that of the merged group, `content` being the state of the buddy. None where that is not
-        what is wanted. Raises RemoteError("bad_state"), or a reason of the parts."""
-        merged = self._merged
-        if merged is None or not self.is_merged_into(place):
+        """What makes the store that of the merged group. `content`: the buddy's state, or CBOR [that, what the two have
+        become], where others show it that have done the same. None where that is not what is wanted. Raises
+        RemoteError("bad_state"), or a reason of the parts."""
+        told = self._merged
+        parts = codec.items(codec.decode(content), GROUP_STATE_FIELDS, _BAD)
+        if not self.is_merged_into(place) or (told is None and len(parts) != _SHOWN_FIELDS):
             return None
         self._books.rewind()
         try:
-            return self._join(content, merged)
+            if told is None or len(parts) == _SHOWN_FIELDS:
+                half, shown = (codec.octets_upto(each, STATE_BYTES_MAX, _BAD) for each in parts)
+                merged = Merged.decode(shown)
+                return self._join(half, merged.shown.state, merged.roster, merged.willing, merged)
+            return self._join(content, told.state, told.roster, decode_willing(self._willing), None)
         except RemoteError:
             self._failures += 1
             self._books.refresh()
             raise
 
-    def _join(self, content: bytes, merged: Child) -> list[Write]:
-        group = self._books.group
+    def _join(
+        self, content: bytes, opened: bytes, roster: bytes, willing: Sequence[Willing], merged: Merged | None
+    ) -> list[Write]:
+        """`merged`: where that is shown; else it must be what the branch shows."""
+        group, branch, told = self._books.group, self._trunk.branch, self._merged
         own = make_group_state(self._reader, group)
         other = buddy_of((group.prefix, group.bits))
         buddy = self._buddy(content, other)
         low, high = (group, buddy) if group.prefix < other[0] else (buddy, group)
-        if h32("merge", low.digest + high.digest) != merged.head:
+        # Only what was merged is put together.
+        if opened_by(low.digest, high.digest, willing_digest(encode_willing(willing))) != opened:
             raise RemoteError(_BAD, "it is not of the header that was merged")
-        tip, pending = merged_tip(low, high, decode_willing(self._willing), merged.roster)
-        counters = merged.sent_out, merged.settled_in
-        if (tip.inner, tip.sent_out, tip.settled_in, tip.opened) != (merged.inner, *counters, merged.state):
+        tip, pending = merged_tip(low, high, willing, roster)
+        if merged is None and branch is not None:
+            merged = Merged.of(branch, tip)
+        if merged is None or not merged.is_of(tip) or not self._trunk.roots.vouch(merged.shown):
             raise RemoteError(_BAD, "the two are not what their parent has made of them")
+        merged.check(group.network)
         writes = merged_writes(group, buddy, tip, pending)
         writes += zip(keys.HALVES, (own, content) if low is group else (content, own), strict=True)
-        if merged.appointed:
-            writes.append(appointed_write(tip.digest, merged.appointed, merged.term))
+        writes.append((keys.MERGED, merged.encode()))
+        if told is not None and told.appointed and told.head == tip.digest:
+            writes.append(appointed_write(tip.digest, told.appointed, told.term))
         return [*self._trunk.writes(), *writes]
 
     def _buddy(self, content: bytes, place: Place) -> Group:

@@ -271,7 +271,7 @@ class Between:
             return None
         node = branch.floors[-1].nodes[place]
         is_own = (group.prefix, group.bits) == place
-        newer = int.from_bytes(node[:8], "big") > group.header.pulse
+        newer = int.from_bytes(node[:8], "big") > self.becoming.pulse
         return None if is_own and not newer else (place, node)
 
     # -- time ------------------------------------------------------------------------------------------------------

@@ -89,13 +89,13 @@ class Catchup:
             newest = told[liars]
         else:
             newest = max((peer.told for peer in members if peer.failed_ms is None), default=0)
-        return max(0, newest - self._books.group.header.pulse)
+        return max(0, newest - self._becoming.pulse)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def poll(self, effects: Effects, now_ms: int, source: bytes = b"") -> None:
         """Ask, if something is missing and nobody has been asked."""
-        tip = self._books.group.header.pulse
+        tip = self._becoming.pulse
         if self._asked is not None:
             peer, pulse, until_ms = self._asked
             if (pulse and pulse <= tip) or peer not in self._peers.connected:
@@ -138,7 +138,7 @@ class Catchup:
         group = self._books.group
         pulse = self._becoming.pulse + 1
         here = (group.prefix, group.bits) == place
-        rest = not here and self._able(lambda peer: self._becoming.has_rest(peer, place), now_ms)
+        rest = [] if here else self._rest(place, now_ms)
         near = rest or self._able(lambda peer: self._is_at(peer, place, here), now_ms)
         missed = not here and not rest and self._able(lambda peer: self._has_missed(peer, place), now_ms)
         if missed and (place[1] < group.bits or not near):
@@ -152,6 +152,12 @@ class Catchup:
         else:
             self._becoming.asks_for_state()
 
+    def _rest(self, place: Place, now_ms: int) -> list[Peer]:
+        """Who may be asked for what the buddy was: those of the merged group, if any of them may."""
+        places = self._becoming.rest_at(place)
+        able = self._able(lambda peer: (peer.prefix, peer.bits) in places, now_ms)
+        return [peer for peer in able if (peer.prefix, peer.bits) == place] or able
+
     def _able(self, is_meant: Callable[[Peer], bool], now_ms: int) -> list[Peer]:
         """The peers that are meant, and have not failed just now."""
         able = [peer for peer in self._peers.connected.values() if is_meant(peer)]
@@ -159,7 +165,7 @@ class Catchup:
 
     def _is_at(self, peer: Peer, place: Place, here: bool) -> bool:
         at_place = (peer.prefix, peer.bits) == place
-        return at_place and (not here or peer.told > self._books.group.header.pulse)
+        return at_place and (not here or peer.told > self._becoming.pulse)
 
     def _has_missed(self, peer: Peer, place: Place) -> bool:
         """True for a peer that may have the last header of this node's group, which is not here: of another part of it,

@@ -18,7 +18,7 @@ from leither_lite.limits import DIGEST_BYTES, UINT_MAX
 from leither_lite.node import frames
 from leither_lite.node.becoming import Becoming
 from leither_lite.node.books import Books
-from leither_lite.node.group_states import make_group_state, sealed_of
+from leither_lite.node.group_states import make_group_state
 from leither_lite.node.peers import Peers
 from leither_lite.node.states import STATE_BYTES_MAX, make_state
 from leither_lite.store import keys
@@ -86,7 +86,7 @@ class Giving:
         """Make the state that is wanted, if it is not what was made last; False where it is not here."""
         half = self._becoming.half_for(digest) if digest else None
         if half is not None:
-            self._state = header_digest(sealed_of(half).header_bytes), half
+            self._state = half
             return True
         group = self._books.group
         if group.opened:

@@ -31,6 +31,7 @@ from leither_lite.store.reader import MemoryStore, Reader
 from leither_lite.tree.node import EMPTY, group, meta
 from leither_lite.tree.tree import SumTree
 
+GROUP_STATE_FIELDS: Final = 6
 _BAD: Final = "bad_state"
 _TIP_BYTES_MAX: Final = 16 * 1024
 _PAGE_MAX: Final = PAGE_BYTES_MAX + 4_096
@@ -57,13 +58,13 @@ def make_group_state(reader: Reader, here: Group) -> bytes:
 
 def entries_of(content: bytes) -> dict[bytes, Entry]:
     """The accounts in a state. Raises RemoteError("bad_state"), or a reason of the codec."""
-    page = codec.fields(codec.decode(content), 6, _BAD)[2]
+    page = codec.fields(codec.decode(content), GROUP_STATE_FIELDS, _BAD)[2]
     return dict(decode_page(codec.octets_upto(page, _PAGE_MAX, _BAD)))
 
 
 def sealed_of(content: bytes) -> SealedPulse:
     """The last header in a state, with its parts. Raises RemoteError("bad_state"), or a reason of the parts."""
-    sealed = codec.fields(codec.decode(content), 6, _BAD)[0]
+    sealed = codec.fields(codec.decode(content), GROUP_STATE_FIELDS, _BAD)[0]
     return SealedPulse.decode(codec.octets_upto(sealed, SEALED_BYTES_MAX, _BAD))
 
 
@@ -72,7 +73,9 @@ def take_group_state(reader: Reader, network: bytes, content: bytes, place: Plac
 
     Raises RemoteError("bad_state"), or a reason of the parts.
     """
-    sealed_content, tip_content, page, invites, pending, settled = codec.fields(codec.decode(content), 6, _BAD)
+    sealed_content, tip_content, page, invites, pending, settled = codec.fields(
+        codec.decode(content), GROUP_STATE_FIELDS, _BAD
+    )
     sealed_content = codec.octets_upto(sealed_content, SEALED_BYTES_MAX, _BAD)
     sealed = SealedPulse.decode(sealed_content)
     header = sealed.header

@@ -241,6 +241,8 @@ TIP: Final = b"mtip"
 """Where the chain stands, where that is not what its last header says: after a split or a merge."""
 HALVES: Final = (b"mlow", b"mhigh")
 """The states of the two groups that this one was merged from, the lower first, until its first term is over."""
+MERGED: Final = b"mmerged"
+"""What their parent has made of the two, as a root header showed it: as long as they are kept."""
 APPOINTED: Final = b"mappointed"
 """Who seals the next header of the group, where its parent has named others: [digest of the last header, R, term]."""
 GENESIS: Final = b"mgenesis"

@@ -115,7 +115,7 @@ def test_the_merged_group_is_what_the_parent_says(forest: Forest) -> None:
     assert merged.digest == child.head == h32("merge", kept[2] + kept[3])
     assert merged.inner == child.inner == branch(1, kept[0], kept[1]) == merged.tree.root()
     assert (merged.sent_out, merged.settled_in) == (child.sent_out, child.settled_in) == counters
-    assert child.state == h32("merge", lower.state + upper.state)
+    assert child.state == h32("merge", kept[2] + kept[3] + child.willing)
     assert (lower.state, upper.state) == tuple(state_digest(state.encode()) for state in states)
     assert (child.outbox, child.offer, child.term, child.pulse) == (EMPTY, NOTHING, 0, max(lower.pulse, upper.pulse))
     willing = willing_of_both(states[0].willing, states[1].willing, root)

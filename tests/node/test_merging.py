@@ -6,19 +6,22 @@ Fourteen machines stand in nine groups. Those of 100 and 101 are buddies, and sm
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from leither_lite.codec import encode
+from leither_lite.codec import decode, encode, items, octets_upto
 from leither_lite.errors import RemoteError
-from leither_lite.header import header_digest
+from leither_lite.header import Header, encode_roster, header_digest
 from leither_lite.ledger.judge_children import BUDDY_TICKS, CALLED_TICKS, KEPT_TICKS
+from leither_lite.ledger.merged import Merged
 from leither_lite.ledger.sealed import SealedPulse
 from leither_lite.ledger.state import MERGE
 from leither_lite.node import frames
 from leither_lite.node.books import MERGE_TERMS
 from leither_lite.node.group_states import make_group_state, sealed_of
+from leither_lite.node.states import STATE_BYTES_MAX
 from leither_lite.node.turn import Node
 from leither_lite.sim.founding import GIVEN, PULSE_MS
 from leither_lite.sim.signatures import checked_once
@@ -81,11 +84,11 @@ def has_merged(groups: Groups, who: tuple[int, ...] = BOTH) -> bool:
     return all(bits(groups, index) == 2 and not node(groups, index).group.opened for index in who)
 
 
-def first_of_both(groups: Groups, index: int) -> bytes:
+def sealed_first(groups: Groups, index: int) -> Header:
     """The first header of the merged group that a node has."""
     for key, content in node(groups, index).reader.scan(*keys.PULSES):
         if key == keys.sealed(keys.sequence_of(key)) and SealedPulse.decode(content).header.bits == 2:
-            return SealedPulse.decode(content).header_bytes
+            return SealedPulse.decode(content).header
     raise AssertionError("there is none")
 
 
@@ -94,13 +97,35 @@ def test_two_become_one(groups: Groups) -> None:
     made = busy(groups, lambda: has_offered(groups, BOTH))
     paid = [(3, groups.pay(3, 11, 3)), (11, groups.pay(11, 3, 4)), (12, groups.pay(12, 5, 5))]
     opened: set[int] = set()
+    pulses = [node(groups, index).group.header.pulse for index in (LOW[0], HIGH[0])]
+    assert pulses[0] != pulses[1]
+    in_vain: list[bytes] = []
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        """Whoever has what both were waits for what comes after that, and asks for nothing else."""
+        kind = frames.kind_of(content)
+        is_open = source in BOTH and node(groups, source).group.opened
+        if kind == frames.WANT_STATE and content == encode([kind, b"", 0]):
+            in_vain.append(content)
+        if is_open and kind == frames.WANT_PULSE:
+            before = node(groups, source).between.becoming.pulse
+            in_vain.extend([content] if content <= encode([kind, before]) else [])
+        return True
 
     def look() -> bool:
-        opened.update(index for index in BOTH if bits(groups, index) == 2 and node(groups, index).group.opened)
+        for index in BOTH:
+            here = node(groups, index)
+            branch, place = here.between.trunk.branch, here.between.trunk.home()
+            if here.group.opened and branch is not None and place is not None:
+                opened.add(index)
+                newest = int.from_bytes(branch.floors[-1].nodes[place][:8], "big")
+                assert (here.between.shown_node() is None) == (newest == max(pulses)), "it misses what comes next"
         return has_merged(groups)
 
+    groups.passes = passes
     groups.until(look, MERGED_MS)
     assert opened
+    assert in_vain == []
     groups.until(groups.is_at_rest, MERGED_MS)
     chains = {node(groups, index).group.digest for index in BOTH}
     assert len(chains) == 1
@@ -114,24 +139,52 @@ def test_two_become_one(groups: Groups) -> None:
     assert held == [GIVEN - made[3] - 3 + 4, GIVEN - 5, GIVEN - made[11] + 3 - 4]
 
 
-@pytest.mark.parametrize("away", BOTH)
+@pytest.mark.parametrize("late", BOTH)
+def test_who_hears_late_of_a_merge(groups: Groups, late: int) -> None:
+    """Those above have another header of the merged group by then: others of it tell what the two were at first, and
+    what came since is executed. (Who was alone in its half gives that once it has heard to whom: so it hears that.)"""
+    busy(groups, lambda: has_offered(groups, BOTH))
+    name = groups.pay(late, 4, 2)
+    rest = tuple(index for index in BOTH if index != late)
+    silent = (frames.STATE, frames.PULSE, *([frames.UPPER] if late in LOW else []))
+    groups.passes = lambda source, peer, content: (
+        peer != groups.keys[late].public or frames.kind_of(content) not in silent
+    )
+    busy(
+        groups,
+        lambda: (
+            has_merged(groups, rest)
+            and node(groups, rest[0]).group.header.pulse >= sealed_first(groups, rest[0]).pulse + 3
+        ),
+    )
+    assert bits(groups, late) == 3
+    groups.passes = lambda source, peer, content: True
+    groups.until(groups.is_at_rest, 2 * MERGED_MS)
+    assert node(groups, late).group.digest == node(groups, rest[0]).group.digest
+    assert groups.view(late).transfer(name)["state"] == "credited"
+    assert sealed_first(groups, late) == sealed_first(groups, rest[0])
+
+
+@pytest.mark.parametrize("away", LOW)
 def test_a_member_that_was_away(groups: Groups, away: int) -> None:
-    """It comes back after the others have merged, takes the other half over, and executes what came since."""
+    """Back when the others have merged and gone on, it takes the other half over, and executes what came since."""
     busy(groups, lambda: has_offered(groups, BOTH))
     name = groups.pay(away, 4, 2)
     groups.run(PULSE_MS)
     groups.machines[away].stop()
     rest = tuple(index for index in BOTH if index != away)
-    if away in HIGH:  # nobody else has what it was
-        groups.machines[away].start()
-        groups.until(lambda: has_merged(groups, rest), MERGED_MS)
-    else:
-        groups.until(lambda: has_merged(groups, rest), MERGED_MS)
-        groups.machines[away].start()
+    payers = (11, 4)
+    for _ in range(ROUNDS_MAX):
+        for payer in payers:
+            groups.pay(payer, 5, 1)
+        groups.run(PULSE_MS)
+        if has_merged(groups, rest) and node(groups, 11).group.header.pulse >= sealed_first(groups, 11).pulse + 3:
+            break
+    groups.machines[away].start()
     groups.until(groups.is_at_rest, 2 * MERGED_MS)
     assert node(groups, away).group.digest == node(groups, rest[0]).group.digest
     assert groups.view(away).transfer(name)["state"] == "credited"
-    assert first_of_both(groups, away) == first_of_both(groups, rest[0])
+    assert sealed_first(groups, away) == sealed_first(groups, rest[0])
 
 
 def test_a_power_cut_in_the_middle(groups: Groups) -> None:
@@ -220,6 +273,46 @@ def test_who_may_ask(groups: Groups) -> None:
     assert not any(frames.kind_of(content) == frames.UPPER for content in heard)
 
 
+def test_what_the_two_have_become_is_checked(groups: Groups) -> None:
+    """Nothing of what others of the merged group show is believed but under a root header of the chain."""
+    late = 3
+    busy(groups, lambda: has_offered(groups, BOTH))
+    shown: list[bytes] = []
+
+    def passes(source: int, peer: bytes, content: bytes) -> bool:
+        is_state = peer == groups.keys[late].public and frames.kind_of(content) == frames.STATE
+        if is_state and source != HIGH[0]:
+            shown.append(content)
+        return not is_state
+
+    groups.passes = passes
+    busy(groups, lambda: bool(shown))
+    _, _, part, parts, content = items(decode(shown[0]), 5, "bad_state_part")
+    assert (part, parts) == (0, 1)
+    half, proof = items(decode(octets_upto(content, STATE_BYTES_MAX, "bad_state")), 2, "bad_state")
+    merged = Merged.decode(octets_upto(proof, STATE_BYTES_MAX, "bad_state"))
+    becoming, place = node(groups, late).between.becoming, node(groups, late).between.trunk.home()
+    assert place is not None
+    root = Header.decode(merged.shown.root)
+    later = replace(root, tick=root.tick + 1).encode()
+    false = [
+        merged._replace(willing=merged.willing[1:]),
+        merged._replace(roster=encode_roster([merged.shown.root[-32:]])),
+        merged._replace(shown=replace(merged.shown, root=later)),
+        merged._replace(shown=replace(merged.shown, sent_out=merged.shown.sent_out + 1)),
+        merged._replace(shown=replace(merged.shown, pulse=merged.shown.pulse + 1)),
+        merged._replace(shown=replace(merged.shown, above=merged.shown.above[1:])),
+    ]
+    for each in false:
+        with pytest.raises(RemoteError, match="bad_state|shown_mismatch"):
+            becoming.join(encode([half, each.encode()]), place)
+    other = make_group_state(node(groups, 4).reader, node(groups, 4).group)
+    with pytest.raises(RemoteError, match="bad_state"):
+        becoming.join(encode([other, proof]), place)
+    assert bits(groups, late) == 3
+    assert becoming.join(encode([half, proof]), place)
+
+
 def test_a_half_that_is_not_the_buddys(groups: Groups) -> None:
     """Nothing is lost of what waits here, and whoever has sent it is not believed."""
     busy(groups, lambda: has_offered(groups, BOTH))
@@ -246,4 +339,4 @@ def test_a_half_that_is_not_the_buddys(groups: Groups) -> None:
     groups.passes = lambda source, peer, content: True
     groups.until(groups.is_at_rest, 2 * MERGED_MS)
     assert has_merged(groups)
-    assert first_of_both(groups, 3) == first_of_both(groups, 11), "it has taken the right half then"
+    assert sealed_first(groups, 3) == sealed_first(groups, 11), "it has taken the right half then"
