@@ -61,7 +61,7 @@ class Merged(NamedTuple):
         return merged
 
     def check(self, network: bytes) -> None:
-        """Raises RemoteError: bad_state, or as `Shown.check`."""
+        """That it leads to a root header. Raises RemoteError: bad_state, or as `Shown.check`."""
         self.shown.check(network)
         if (roster_digest(self.roster), EMPTY) != (self.shown.roster, self.shown.outbox):
             raise RemoteError(_BAD, "another roster was shown")

@@ -74,6 +74,7 @@ class Roots:
         self._known = Known()
         self.newest: Anchor | None = None
         self.seal: RootSeal | None = None
+        self._checked: RootSeal | None = None  # whose signatures were looked at last
 
     @property
     def roster(self) -> tuple[bytes, ...]:
@@ -114,13 +115,32 @@ class Roots:
         return known if known is not None and known.digest == digest else None
 
     def check(self, seal: RootSeal) -> Header:
-        """A root header that is sealed as it must be. Raises RemoteError: root_header, or as `check_seal`."""
+        """A root header of the chain: one that is known, or is sealed as it must be. Raises RemoteError: root_header,
+        or as `check_seal`."""
+        header = self._take_root(seal)
+        if not self.knows(header_digest(seal.header), header.pulse):
+            self._check_seal(seal, header.pulse)
+        return header
+
+    def checked(self, seal: RootSeal) -> RootSeal:
+        """The same root header with signatures that were looked at, though it is known, so that they can be kept and
+        told to others: these, or others that came before. Raises as `check`."""
+        header = self._take_root(seal)
+        if self._checked is None or self._checked.header != seal.header:
+            self._check_seal(seal, header.pulse)
+            return seal
+        return self._checked
+
+    def _check_seal(self, seal: RootSeal, pulse: int) -> None:
+        if seal != self._checked:
+            check_seal(seal.header, seal.signatures, self.roster_of(pulse))
+            self._checked = seal
+
+    def _take_root(self, seal: RootSeal) -> Header:
         header = Header.decode(seal.header)
         is_root = header.network == self.network and not header.bits and header.anchor == ZEROS
         if not is_root or node_pulse(header.node) != header.pulse:
             raise RemoteError("root_header", "no root header of this network")
-        if not self.knows(header_digest(seal.header), header.pulse):
-            check_seal(seal.header, seal.signatures, self.roster_of(header.pulse))
         return header
 
     def take(self, seal: RootSeal) -> bool:

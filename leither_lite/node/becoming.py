@@ -7,6 +7,7 @@ what the buddy was, and who may ask it. Never decides that a group is split or m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from leither_lite import codec
@@ -22,6 +23,7 @@ from leither_lite.ledger.enacted import appointed_write
 from leither_lite.ledger.group import Group
 from leither_lite.ledger.judge_children import buddy_of
 from leither_lite.ledger.merged import Merged, opened_by
+from leither_lite.ledger.roots import RootSeal
 from leither_lite.ledger.state import MERGE, SPLIT, decode_willing, encode_willing, willing_digest
 from leither_lite.ledger.structure import Part, part_of, willing_under
 from leither_lite.ledger.succession import merged_tip, merged_writes, part_writes, parts_of
@@ -173,16 +175,13 @@ class Becoming:
 
     def half_for(self, digest: bytes) -> tuple[bytes, bytes] | None:
         """The one of the two that the own group was merged from, where the other's last header has this digest (32
-        bytes): its own digest, and CBOR [state, what the two have become]. None where that is not here, or not any
-        more."""
+        bytes): that, by which it is named, and CBOR [state, what the two have become]. None where that is not here, or
+        not any more."""
         low, high, merged = (self._reader.get(key) for key in (*keys.HALVES, keys.MERGED))
         if low is None or high is None or merged is None:
             return None
-        digests = _digest_of(low), _digest_of(high)
-        if digest not in digests:
-            return None
-        at = 1 - digests.index(digest)
-        return digests[at], encode([(low, high)[at], merged])
+        half = {_digest_of(low): high, _digest_of(high): low}.get(digest)
+        return None if half is None else (digest, encode([half, merged]))
 
     @property
     def pulse(self) -> int:
@@ -198,44 +197,53 @@ class Becoming:
 
     def join(self, content: bytes, place: Place) -> list[Write] | None:
         """What makes the store that of the merged group. `content`: the buddy's state, or CBOR [that, what the two have
-        become], where others show it that have done the same. None where that is not what is wanted. Raises
-        RemoteError("bad_state"), or a reason of the parts."""
+        become], where others show it that have done the same. None where that is not what is wanted: who has not (or
+        not any more) what the two were gives the merged group's newest state. Raises RemoteError("bad_state"), or a
+        reason of the parts."""
         told = self._merged
-        parts = codec.items(codec.decode(content), GROUP_STATE_FIELDS, _BAD)
-        if not self.is_merged_into(place) or (told is None and len(parts) != _SHOWN_FIELDS):
+        if not self.is_merged_into(place):
             return None
+        parts = codec.items(codec.decode(content), GROUP_STATE_FIELDS, _BAD)
         self._books.rewind()
         try:
-            if told is None or len(parts) == _SHOWN_FIELDS:
+            if len(parts) == _SHOWN_FIELDS:
                 half, shown = (codec.octets_upto(each, STATE_BYTES_MAX, _BAD) for each in parts)
                 merged = Merged.decode(shown)
                 return self._join(half, merged.shown.state, merged.roster, merged.willing, merged)
-            return self._join(content, told.state, told.roster, decode_willing(self._willing), None)
+            header = sealed_of(content).header
+            if told is not None and (header.prefix, header.bits) != place:
+                return self._join(content, told.state, told.roster, decode_willing(self._willing), None)
         except RemoteError:
             self._failures += 1
             self._books.refresh()
             raise
+        self._failures += 1
+        self._books.refresh()
+        return None
 
     def _join(
         self, content: bytes, opened: bytes, roster: bytes, willing: Sequence[Willing], merged: Merged | None
     ) -> list[Write]:
-        """`merged`: where that is shown; else it must be what the branch shows."""
+        """`merged`: where that is shown; else it must be what the branch shows. The cheap checks come first."""
         group, branch, told = self._books.group, self._trunk.branch, self._merged
-        own = make_group_state(self._reader, group)
-        other = buddy_of((group.prefix, group.bits))
-        buddy = self._buddy(content, other)
-        low, high = (group, buddy) if group.prefix < other[0] else (buddy, group)
-        # Only what was merged is put together.
-        if opened_by(low.digest, high.digest, willing_digest(encode_willing(willing))) != opened:
+        other, head = buddy_of((group.prefix, group.bits)), _digest_of(content)
+        is_low = group.prefix < other[0]
+        heads = (group.digest, head) if is_low else (head, group.digest)
+        if opened_by(*heads, willing_digest(encode_willing(willing))) != opened:
             raise RemoteError(_BAD, "it is not of the header that was merged")
+        if merged is not None:
+            merged.check(group.network)
+            seal = self._trunk.roots.checked(RootSeal(merged.shown.root, merged.shown.signatures))
+            merged = merged._replace(shown=replace(merged.shown, signatures=seal.signatures))
+        own, buddy = make_group_state(self._reader, group), self._buddy(content, other)
+        low, high = (group, buddy) if is_low else (buddy, group)
         tip, pending = merged_tip(low, high, willing, roster)
         if merged is None and branch is not None:
             merged = Merged.of(branch, tip)
-        if merged is None or not merged.is_of(tip) or not self._trunk.roots.vouch(merged.shown):
+        if merged is None or not merged.is_of(tip):
             raise RemoteError(_BAD, "the two are not what their parent has made of them")
-        merged.check(group.network)
         writes = merged_writes(group, buddy, tip, pending)
-        writes += zip(keys.HALVES, (own, content) if low is group else (content, own), strict=True)
+        writes += zip(keys.HALVES, (own, content) if is_low else (content, own), strict=True)
         writes.append((keys.MERGED, merged.encode()))
         if told is not None and told.appointed and told.head == tip.digest:
             writes.append(appointed_write(tip.digest, told.appointed, told.term))

@@ -215,7 +215,8 @@ class Books(Intake):
         if not group.is_root:
             self.on_body(effects, body)
             writes += [*body.traffic.writes(), sealers_write(pulse, before.pulse, sealers)]
-            gone = (*keys.HALVES, keys.MERGED) if group.header.term > before.term else ()
+            ends = group.header.term > before.term and group.header.bits == before.bits
+            gone = (*keys.HALVES, keys.MERGED) if ends else ()
             writes += [(key, None) for key in (keys.TIP, keys.APPOINTED, *gone)]
             self.is_called = False
         writes += [(keys.invite(item), pulse.to_bytes(8, "big")) for item in body.used_invites]

@@ -149,7 +149,7 @@ class Catchup:
                 self._ask_pulse(effects, chosen, pulse, now_ms)
             else:
                 self._ask_state(effects, chosen, group.digest if rest else b"", now_ms)
-        else:
+        elif not any(self._is_at(peer, place, here) for peer in self._peers.connected.values()):
             self._becoming.asks_for_state()
 
     def _rest(self, place: Place, now_ms: int) -> list[Peer]:
@@ -300,6 +300,8 @@ class Catchup:
 
     def _jump(self, effects: Effects, content: bytes) -> None:
         """Take a state as it was sealed: its header must be, and everything in it be what that commits to."""
+        if self._books.header is not self._books.group.header:
+            raise RemoteError("bad_state", "what was sealed in this turn is not on the disk yet")
         shown = self.shown_node()
         if shown is not None:
             group = self._books.group
@@ -308,6 +310,8 @@ class Catchup:
                 effects.writes += joined
                 effects.renew = self.jumped = True
                 return
+            if self._wants_rest and self._becoming.rest_at(shown[0]):
+                return  # others may have what is wanted
             if sealed_of(content).header.pulse > int.from_bytes(shown[1][:8], "big"):
                 self._early = content  # the branch will show it
                 return

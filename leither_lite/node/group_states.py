@@ -141,6 +141,11 @@ def _invites(content: bytes) -> list[tuple[bytes, int]]:
 
 
 def _receipts(value: Value, most: int) -> Iterable[tuple[Receipt, int]]:
+    taken: dict[bytes, None] = {}
     for each in codec.items(value, most, _BAD):
-        receipt, pulse = codec.fields(each, 2, _BAD)
-        yield Receipt.take(receipt, _BAD), codec.uint(pulse, UINT_MAX, _BAD)
+        content, pulse = codec.fields(each, 2, _BAD)
+        receipt = Receipt.take(content, _BAD)
+        if receipt.id in taken:
+            raise RemoteError(_BAD, "a receipt comes twice")
+        taken[receipt.id] = None
+        yield receipt, codec.uint(pulse, UINT_MAX, _BAD)

@@ -177,7 +177,7 @@ class Trunk:
             return
         if not self._peers.is_near(source):
             effects.work.append((source, len(seal.signatures)))
-        self.roots.check(seal)
+        seal = self.roots.checked(seal)
         try:
             branch = apply(self.branch, seal, floors)
         except RemoteError as error:

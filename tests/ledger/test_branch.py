@@ -254,6 +254,21 @@ def reason_of(roots: Roots, seal: RootSeal) -> str:
     return caught.value.reason
 
 
+def test_signatures_that_are_kept_were_looked_at(roots: Roots) -> None:
+    """Though the root header is known: who tells it goes on with them to those who do not know it."""
+    good, other = sealed(root_header(6)), sealed(root_header(7))
+    bare = RootSeal(good.header, ())
+    roots.remember(header_digest(good.header), 6, 60)
+    assert roots.check(bare).pulse == 6
+    with pytest.raises(RemoteError, match="no_quorum"):
+        roots.checked(bare)
+    assert roots.checked(good) == good
+    assert roots.checked(bare) == good
+    assert roots.checked(other) == other
+    with pytest.raises(RemoteError, match="no_quorum"):
+        roots.checked(bare)
+
+
 def test_newer_and_older(roots: Roots) -> None:
     seals = {pulse: sealed(root_header(pulse)) for pulse in (5, 6, 9)}
     assert [roots.take(seals[pulse]) for pulse in (6, 5, 6, 9)] == [True, False, False, True]
