@@ -8,6 +8,7 @@ import pytest
 
 from leither_lite.codec import Value, decode, encode, items
 from leither_lite.effects import Effects
+from leither_lite.errors import RemoteError
 from leither_lite.ledger.branch import LEVELS_MAX, Branch
 from leither_lite.ledger.committee import Willing
 from leither_lite.node import frames
@@ -129,6 +130,28 @@ def test_pages_are_bounded(world: Groups) -> None:
         trunk.arrive(Effects(), Branch(branch.seal, (branch.floors[0]._replace(level=9, bits=bits),)), 0)
     assert len(trunk._arrived) == len(trunk._branches) == len(trunk._spreads) == PAGES_MAX
     assert (9, PAGES_MAX + 8, branch.floors[0].prefix) in trunk._branches
+
+
+def test_what_is_told_on_has_signatures_that_were_checked(world: Groups) -> None:
+    """Also where the root header is known: those to whom the node tells the page may not know it."""
+    at, keepers, values = told(world)
+    trunk = world.nodes[at].between.trunk
+    trunk.take(Effects(), values, keepers[0], 0)
+    branch = trunk.branch
+    assert branch is not None
+    assert branch.seal.header == values[1]
+    bare: list[Value] = [*values[:2], [], *values[3:6], []]
+    lowest = branch.floors[-1]
+    page = lowest.level, lowest.bits, lowest.prefix
+    trunk.roots._checked = None
+    del trunk._arrived[page]
+    with pytest.raises(RemoteError, match="no_quorum"):
+        trunk.take(Effects(), bare, keepers[0], 0)
+    assert page not in trunk._arrived
+    trunk.roots.checked(branch.seal)
+    trunk.take(Effects(), bare, keepers[0], 0)
+    assert page in trunk._arrived
+    assert trunk._branches[page].seal == branch.seal
 
 
 def test_who_is_believed_of_addresses(world: Groups) -> None:
